@@ -1,0 +1,177 @@
+"""The aspects of a verdict: what is asked of every implementation, a few trials each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from . import dropout, relations
+from .cases import Case
+from .examine import DEFAULT_EXAMPLES, Trial, examine
+from .implementation import dtype_named, implementation_from, require_buildable
+from .verdict import ParityError, judge
+
+WIDE = (torch.float64, torch.float32)  # dtypes with digits enough for a layer that is linear to 1e-3
+
+
+def _packed(case: Case) -> Case:
+    """Pack every case, with the lengths counting down from seq_len where none were drawn."""
+    if case.lengths is not None:
+        return case
+    return replace(case, lengths=tuple(max(1, case.seq_len - row) for row in range(case.batch)))
+
+
+def _two_steps(case: Case) -> Case:
+    return replace(case, seq_len=max(2, case.seq_len))
+
+
+def _dropping(p: float, *modes: str) -> Callable[[Case], Case]:
+    def adapt(case: Case) -> Case:
+        return replace(case, spec=replace(case.spec, dropout=p), modes=modes, dropout_seed=case.seed)
+
+    return adapt
+
+
+def _linear(case: Case) -> Case:
+    """Make the upper layer linear in its input, and the loss a sum over the output alone."""
+    case = _dropping((0.2, 0.5, 0.8)[case.seed % 3], "train")(case)
+    one_row = {"batch": 1, "seq_len": min(case.seq_len, 3), "weight_scale": 1e-3, "input_scale": 1.0}
+    return replace(case, **one_row, cotangents=("output",), frozen=(), input_grad=True)
+
+
+TRIALS = (
+    Trial("forward", "equations", judge, {"states"}),
+    Trial("gradients", "equations", judge, {"gradients", "states", "modes"}, needs=("gradients",)),
+    Trial("state", "given", judge, {"gradients", "states", "modes"}, needs=("initial_state",)),
+    Trial("state", "carried", relations.cut_and_carry, {"states"}, needs=("initial_state",), adapt=_two_steps),
+    Trial("state", "absent is zero", relations.absent_is_zero, {"states"}, needs=("initial_state",), share=0.5),
+    Trial("state", "second call", relations.second_call, {"states"}, share=0.5),
+    Trial(
+        "stacking", "layers", judge, {"stack", "gradients", "states"},
+        needs=("num_layers",), fixed={"bidirectional": False},
+    ),
+    Trial(
+        "stacking", "directions", judge, {"stack", "gradients", "states"},
+        needs=("bidirectional",), fixed={"bidirectional": True, "num_layers": 1},
+    ),
+    Trial(
+        "stacking", "both", judge, {"stack", "gradients", "states", "modes"},
+        needs=("num_layers", "bidirectional"), fixed={"bidirectional": True},
+    ),
+    Trial(
+        "packed", "equations", judge, {"packed", "stack", "gradients", "states", "modes"},
+        needs=("packed",), adapt=_packed,
+    ),
+    Trial("layouts", "equations", judge, {"layouts", "stack", "gradients", "states", "modes"}),
+    Trial(
+        "dropout", "eval", dropout.certain, {"stack", "gradients", "states", "layouts", "packed"},
+        needs=("dropout",), adapt=_dropping(0.5, "train", "eval"), share=0.5,
+    ),
+    Trial(
+        "dropout", "p = 1", dropout.certain, {"stack", "gradients", "states", "layouts", "packed"},
+        needs=("dropout",), adapt=_dropping(1.0, "train"), share=0.5,
+    ),
+    Trial(
+        "dropout", "same seed", dropout.same_seed, {"stack", "states", "layouts", "packed"},
+        needs=("dropout", "num_layers"), adapt=_dropping(0.5, "train"), share=0.5,
+    ),
+    Trial(
+        "dropout", "distribution", dropout.distribution, {"stack", "states"},
+        needs=("dropout", "num_layers", "gradients"), fixed={"num_layers": 2, "nonlinearity": "tanh"}, adapt=_linear, share=0.1,
+        dtypes=WIDE,
+    ),
+    Trial(
+        "dropout", "like the built-in", dropout.like_builtin, {"stack", "gradients", "states", "layouts"},
+        needs=("dropout",), adapt=_dropping(0.5, "train"), share=0.5, like_builtin=True,
+    ),
+    Trial(
+        "relations", "time reversal", relations.time_reversal, {"stack", "states"},
+        needs=("bidirectional",), fixed={"num_layers": 1, "bidirectional": True}, share=0.5,
+    ),
+    Trial(
+        "relations", "cut and carry", relations.cut_and_carry, {"stack", "states", "layouts"},
+        needs=("initial_state",), fixed={"bidirectional": False}, adapt=_two_steps, share=0.5,
+    ),
+    Trial(
+        "relations", "batch permutation", relations.batch_permutation, {"stack", "states", "layouts"}, share=0.5
+    ),
+    Trial(
+        "relations", "one by one", relations.one_by_one, {"stack", "states", "packed"},
+        needs=("packed",), adapt=_packed, share=0.5,
+    ),
+)  # fmt: skip
+
+ASPECTS = tuple(dict.fromkeys(trial.aspect for trial in TRIALS))
+
+
+def trials_of(aspect: str) -> list[Trial]:
+    """Return the trials of one aspect."""
+    return [trial for trial in TRIALS if trial.aspect == aspect]
+
+
+def replay(target: Any, aspect: str, name: str, case: Case) -> None:
+    """Ask one trial for its verdict on one case, as a reproducer does.
+
+    Args:
+        target: what `implementation_from` takes.
+        aspect: of the trial.
+        name: of the trial.
+        case: from the verdict that is replayed.
+
+    Raises:
+        ParityError: the verdict is against the implementation.
+    """
+    trial = next(trial for trial in trials_of(aspect) if trial.name == name)
+    verdict = trial.check(implementation_from(target, case.spec.kind), case)
+    if not verdict.ok:
+        raise ParityError(verdict, f"{aspect}: {name}")
+
+
+def assert_parity(
+    implementation: Any,
+    kind: str,
+    *,
+    dtype: torch.dtype | str = torch.float64,
+    device: str = "cpu",
+    aspects: Sequence[str] = ASPECTS,
+    examples: int = DEFAULT_EXAMPLES,
+    seed: int = 0,
+) -> None:
+    """Judge an implementation, for use in anyone's own tests.
+
+    Args:
+        implementation: a layer class with the constructor of `torch.nn`'s, a factory, an adapter, an
+            `Implementation`, or MODULE:ATTRIBUTE that names one.
+        kind: "rnn", "gru" or "lstm".
+        dtype: of every tensor; faults of the equations show in float64.
+        device: "cpu" or "cuda".
+        aspects: which of `ASPECTS` to judge.
+        examples: cases for each trial of an aspect.
+        seed: which cases.
+
+    Raises:
+        ParityError: an AssertionError with the worst tensor, its error and bound, and a reproducer.
+        ImplementationError: the implementation does not import or build.
+        ValueError: an unknown kind, dtype or aspect, or nothing of what is asked is supported.
+    """
+    __tracebackhide__ = True
+    judged = implementation_from(implementation, kind)
+    dtype = dtype_named(dtype) if isinstance(dtype, str) else dtype
+    unknown = set(aspects) - set(ASPECTS)
+    if unknown:
+        raise ValueError(f"aspects must be among {', '.join(ASPECTS)}, got {', '.join(sorted(unknown))}")
+    trials = [
+        trial
+        for trial in TRIALS
+        if trial.aspect in aspects
+        and trial.applies_to(judged, dtype, device)
+        and not trial.unsupported(judged, dtype, device)
+    ]
+    if not trials:
+        raise ValueError(f"{judged.name} declares everything that was asked unsupported: {', '.join(aspects)}")
+    require_buildable(judged, device, dtype)
+    for trial in trials:
+        examine(trial, judged, dtype, device, examples=examples, random_seed=seed)

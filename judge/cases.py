@@ -1,0 +1,298 @@
+"""What is drawn: specs, shapes, weights, inputs, states and cotangents, unkind enough to show a fault.
+
+Sizes are drawn as small integers and every tensor from one seed, so that a failing case shrinks to a small one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from ..reference.spec import LayerSpec
+from .implementation import Implementation
+
+# What a test may ask a case to vary, beside specs, shapes, weights and values.
+VARIATIONS = frozenset({"gradients", "states", "stack", "packed", "layouts", "modes"})
+
+LAYOUTS = ("contiguous", "transposed", "offset", "strided", "expanded")
+
+# Seeds of the tensors, counted from the case's: parameters take 0, 1, 2, … in the order of their names.
+ROLES = {"input": 100, "h_0": 101, "c_0": 102, "output": 103, "h_n": 104, "c_n": 105}
+EARLIER_CALL = 200  # added to all roles for calls before the one that is judged
+
+
+@dataclass(frozen=True)
+class Case:
+    """One drawn input: everything that decides what a layer is run on.
+
+    Args:
+        spec: the layer.
+        dtype: of every tensor.
+        device: "cpu" or "cuda".
+        seq_len: steps.
+        batch: sequences; 1 where unbatched.
+        seed: of every tensor, see `draw`.
+        weight_scale: of every weight's normal distribution; biases have scale 1.
+        input_scale: of the input's.
+        batched: False for an input without a batch axis.
+        lengths: of a packed batch, None where it is padded; the largest is seq_len.
+        enforce_sorted: whether the packed batch is declared sorted (and then is).
+        states: "given", "zeros" (given as zeros) or "absent".
+        cotangents: which of output, h_n and c_n the loss depends on; none means no backward pass.
+        frozen: parameters that require no gradient.
+        input_grad: whether input and states require a gradient.
+        modes: "train" or "eval" for each call of the module; the last call is judged.
+        input_layout: memory layout of the input, one of `LAYOUTS`.
+        state_layout: memory layout of h_0 and c_0.
+        dropout_seed: the global seed before the judged call, which decides what dropout draws.
+    """
+
+    spec: LayerSpec
+    dtype: torch.dtype
+    device: str
+    seq_len: int
+    batch: int
+    seed: int
+    weight_scale: float = 1.0
+    input_scale: float = 1.0
+    batched: bool = True
+    lengths: tuple[int, ...] | None = None
+    enforce_sorted: bool = False
+    states: str = "given"
+    cotangents: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
+    input_grad: bool = True
+    modes: tuple[str, ...] = ("train",)
+    input_layout: str = "contiguous"
+    state_layout: str = "contiguous"
+    dropout_seed: int | None = None
+
+    def describe(self) -> str:
+        """Return the case in one line, without what keeps its default."""
+        parts = [f"{name}={value}" for name, value in self.spec.arguments().items()]
+        for field in dataclasses.fields(self)[1:]:
+            value = getattr(self, field.name)
+            if field.default is dataclasses.MISSING or value != field.default:
+                parts.append(f"{field.name}={str(value).removeprefix('torch.')}")
+        return f"{self.spec.kind}({', '.join(parts)})"
+
+    def state_names(self) -> tuple[str, ...]:
+        """Return h and, for "lstm", c."""
+        return ("h", "c") if self.spec.kind == "lstm" else ("h",)
+
+
+def draw(seed: int, *shape: int) -> Tensor:
+    """Return standard normal numbers in float64 on the CPU, the same for the same seed and shape."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def weights_of(case: Case) -> dict[str, Tensor]:
+    """Return every parameter by name, float64 on the CPU, with values that the case's dtype holds exactly."""
+    found = {}
+    for index, (name, shape) in enumerate(case.spec.parameter_shapes().items()):
+        scale = case.weight_scale if name.startswith("weight") else 1.0
+        found[name] = _representable(scale * draw(case.seed + index, *shape), case.dtype)
+    return found
+
+
+def tensors_of(case: Case, offset: int = 0) -> dict[str, Tensor]:
+    """Return input, h_0, c_0 and the cotangents, float64 on the CPU, padded and time-major.
+
+    Args:
+        case: what was drawn.
+        offset: added to every seed, for a call beside the judged one.
+
+    Returns:
+        input (seq_len, batch, input_size), h_0 and c_0 (num_layers * num_directions, batch, features) unless
+        absent, and a cotangent for each name in `case.cotangents` in the shape of what it is a gradient of.
+    """
+    spec, rows = case.spec, case.spec.num_layers * case.spec.num_directions
+    h, c = (rows, case.batch, spec.state_size), (rows, case.batch, spec.hidden_size)
+    sequence = (case.seq_len, case.batch, spec.num_directions * spec.state_size)
+    shapes = {"input": (case.seq_len, case.batch, spec.input_size)}
+    if case.states != "absent":
+        shapes |= {"h_0": h, "c_0": c} if spec.kind == "lstm" else {"h_0": h}
+    shapes |= {name: {"output": sequence, "h_n": h, "c_n": c}[name] for name in case.cotangents}
+    found = {}
+    for name, shape in shapes.items():
+        values = draw(case.seed + offset + ROLES[name], *shape) * (case.input_scale if name == "input" else 1.0)
+        if name in ("h_0", "c_0") and case.states == "zeros":
+            values = torch.zeros(shape, dtype=torch.float64)
+        if layout_of(case, name) == "expanded":  # one row for the whole batch
+            values = values[:, :1].expand(shape)
+        found[name] = _representable(values, case.dtype)
+    return found
+
+
+def layout_of(case: Case, name: str) -> str:
+    """Return the memory layout in which the tensor of that name is passed."""
+    layouts = {"input": case.input_layout, "h_0": case.state_layout, "c_0": case.state_layout}
+    return layouts.get(name, "contiguous")
+
+
+def _representable(values: Tensor, dtype: torch.dtype) -> Tensor:
+    return values.to(dtype).to(torch.float64)
+
+
+def cases(
+    implementation: Implementation,
+    dtype: torch.dtype,
+    device: str = "cpu",
+    vary: frozenset[str] = VARIATIONS,
+    **fixed: Any,
+) -> st.SearchStrategy[Case]:
+    """Return the strategy that draws cases for an implementation, without what it declares unsupported.
+
+    Args:
+        implementation: what is judged.
+        dtype: of every tensor.
+        device: "cpu" or "cuda".
+        vary: which of `VARIATIONS` to draw; the others keep the defaults of `Case`.
+        fixed: fields of `LayerSpec` that are not drawn, such as num_layers=2.
+    """
+    return _cases(implementation, dtype, device, vary, fixed)
+
+
+@st.composite
+def _cases(
+    draw: st.DrawFn,
+    implementation: Implementation,
+    dtype: torch.dtype,
+    device: str,
+    vary: frozenset[str],
+    fixed: Mapping[str, Any],
+) -> Case:
+    def may(variation: str, *features: str) -> bool:
+        return variation in vary and all(map(implementation.supports, features or (variation,)))
+
+    stretched = draw(st.sampled_from((None,) * 9 + ("seq_len", "batch", "input_size", "hidden_size")))
+    spec = draw(specs(implementation, vary, stretched, fixed))
+    seq_len = draw(st.integers(65, 90) if stretched == "seq_len" else st.integers(1, 7))
+    batch = draw(st.integers(101, 130) if stretched == "batch" else st.integers(1, 5))
+    given: dict[str, Any] = {}
+    if may("packed") and draw(st.booleans()):
+        given |= draw(packings(seq_len, batch))
+    elif may("layouts", "unbatched") and draw(_one_in(4)):
+        batch, given["batched"] = 1, False
+    if not implementation.supports("initial_state"):
+        given["states"] = "absent"
+    elif "states" in vary:
+        given["states"] = draw(st.sampled_from(("given", "given", "absent", "zeros")))
+    if may("gradients"):
+        # An adapter's layer has other parameters than those that would be frozen.
+        given |= draw(losses(spec, frozen=implementation.from_builtin is None))
+    if "modes" in vary:
+        given["modes"] = tuple(draw(st.lists(st.sampled_from(("train", "eval")), min_size=1, max_size=3)))
+    if may("layouts", "strides"):
+        given["input_layout"] = draw(st.sampled_from(LAYOUTS))
+        given["state_layout"] = draw(st.sampled_from(LAYOUTS))
+    return Case(
+        spec,
+        dtype,
+        device,
+        seq_len,
+        batch,
+        seed=draw(st.integers(0, 2**20)),
+        weight_scale=draw(weight_scales(spec, dtype, seq_len)),
+        input_scale=draw(st.sampled_from((1.0, 1.0, 1.0, 8.0))),
+        **given,
+    )
+
+
+@st.composite
+def specs(
+    draw: st.DrawFn,
+    implementation: Implementation,
+    vary: frozenset[str] = VARIATIONS,
+    stretched: str | None = None,
+    fixed: Mapping[str, Any] | None = None,
+) -> LayerSpec:
+    """Draw a `LayerSpec` that the implementation supports.
+
+    Args:
+        draw: Hypothesis's.
+        implementation: what is judged.
+        vary: "stack" draws layers and directions, "layouts" draws batch_first.
+        stretched: "input_size" or "hidden_size" for one past the width of a vector register.
+        fixed: options that are not drawn.
+    """
+    supports = implementation.supports
+    small, large = st.integers(1, 6), st.integers(33, 70)
+    options: dict[str, Any] = {
+        "input_size": draw(large if stretched == "input_size" else small),
+        "hidden_size": draw(large if stretched == "hidden_size" else small),
+    }
+    if supports("no_bias"):
+        options["bias"] = not draw(_one_in(4))
+    if implementation.kind == "rnn" and supports("relu"):
+        options["nonlinearity"] = draw(st.sampled_from(("tanh", "relu")))
+    if implementation.kind == "lstm" and supports("proj_size") and options["hidden_size"] > 1:
+        options["proj_size"] = draw(st.just(0) | st.integers(0, min(4, options["hidden_size"] - 1)))
+    if "stack" in vary and supports("num_layers"):
+        options["num_layers"] = draw(st.integers(1, 3))
+    if "stack" in vary and supports("bidirectional"):
+        options["bidirectional"] = draw(st.booleans())
+    if "layouts" in vary and supports("batch_first"):
+        options["batch_first"] = draw(st.booleans())
+    return LayerSpec(implementation.kind, **(options | dict(fixed or {})))
+
+
+@st.composite
+def packings(draw: st.DrawFn, seq_len: int, batch: int) -> dict[str, Any]:
+    """Draw lengths, equal, distinct or any, of which the largest is seq_len, and whether they are sorted."""
+    shape = draw(st.sampled_from(("any", "equal", "distinct")))
+    if shape == "equal":
+        lengths = [seq_len] * batch
+    elif shape == "distinct" and batch <= seq_len:
+        lengths = draw(st.lists(st.integers(1, seq_len), min_size=batch, max_size=batch, unique=True))
+    else:
+        # A batch past a hundred repeats a few lengths: drawing each would cost more than judging it.
+        some = draw(st.lists(st.integers(1, seq_len), min_size=min(batch, 5), max_size=min(batch, 5)))
+        lengths = (some * batch)[:batch]
+    if seq_len not in lengths:
+        lengths[draw(st.integers(0, batch - 1))] = seq_len
+    enforce_sorted = draw(st.booleans())
+    return {
+        "lengths": tuple(sorted(lengths, reverse=True) if enforce_sorted else lengths),
+        "enforce_sorted": enforce_sorted,
+    }
+
+
+@st.composite
+def losses(draw: st.DrawFn, spec: LayerSpec, frozen: bool) -> dict[str, Any]:
+    """Draw what the loss depends on (each result alone among it), which parameters are frozen, and the rest."""
+    results = ("output", "h_n", "c_n") if spec.kind == "lstm" else ("output", "h_n")
+    chosen = draw(st.sampled_from((results, *((name,) for name in results))))
+    if not frozen or not draw(_one_in(3)):
+        return {"cotangents": chosen}
+    names = sorted(spec.parameter_shapes())
+    return {
+        "cotangents": chosen,
+        "frozen": tuple(draw(st.lists(st.sampled_from(names), max_size=len(names) - 1, unique=True))),
+        "input_grad": draw(st.booleans()),
+    }
+
+
+def weight_scales(spec: LayerSpec, dtype: torch.dtype, seq_len: int) -> st.SearchStrategy[float]:
+    """Return scales for the weights: usual, small, none and, where the dtype still carries digits, saturating.
+
+    Over many steps weights of scale 1 and more make a recurrence chaotic (or, with relu, overflow), and dtypes of
+    few digits then carry none: no implementation could be told from another.
+    """
+    usual, small, none = round(spec.hidden_size**-0.5, 2), 0.05, 0.0
+    few_digits = dtype in (torch.float16, torch.bfloat16)
+    if few_digits and (seq_len > 3 or spec.nonlinearity == "relu"):
+        return st.sampled_from((usual, small, none))
+    if seq_len > 10 and (dtype != torch.float64 or spec.nonlinearity == "relu"):
+        return st.sampled_from((usual, small))
+    return st.sampled_from((usual, 1.0, small, none) if few_digits else (usual, 1.0, small, none, 4.0))
+
+
+def _one_in(n: int) -> st.SearchStrategy[bool]:
+    return st.sampled_from((False,) * (n - 1) + (True,))

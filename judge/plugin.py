@@ -1,0 +1,150 @@
+"""The pytest plugin: options, what the conformance tests judge, and what is said at the end.
+
+It is loaded into every pytest run of every project beside it, so it imports PyTorch only when a parity test is
+collected or a parity option is given.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .report import OUTCOMES, RECORD, Report
+
+if TYPE_CHECKING:
+    from .implementation import Implementation
+    from .subject import Subject
+
+REPORT = pytest.StashKey[Report]()
+SUBJECTS = pytest.StashKey[list["Subject"]]()
+
+
+class Hooks:
+    """Hooks that a conftest.py or another plugin may implement."""
+
+    @pytest.hookspec
+    def pytest_parity_implementations(self, config: pytest.Config) -> list[Implementation]:  # type: ignore[empty-body]
+        """Return implementations to judge beside those named on the command line."""
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add the hook through which implementations are registered in code."""
+    pluginmanager.add_hookspecs(Hooks)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options, all of which start with --parity-."""
+    group = parser.getgroup("parity", "judging recurrent layers (rnn-parity)")
+    group.addoption(
+        "--parity-implementation",
+        metavar="KIND=MODULE:ATTRIBUTE",
+        action="append",
+        default=[],
+        help="judge this layer, such as gru=my_pkg.layers:MyGRU; may be repeated (default: the manual layers)",
+    )
+    group.addoption(
+        "--parity-device",
+        metavar="DEVICE",
+        action="append",
+        default=[],
+        help="judge on this device; may be repeated (default: cpu and cuda)",
+    )
+    group.addoption(
+        "--parity-dtype",
+        metavar="DTYPE",
+        action="append",
+        default=[],
+        help="float64, float32, bfloat16 or float16; may be repeated (default: all four)",
+    )
+    group.addoption(
+        "--parity-examples",
+        metavar="N",
+        type=int,
+        help="cases for each trial (default: 50, half but in float64)",
+    )
+    group.addoption("--parity-seed", metavar="N", type=int, default=0, help="which cases are drawn (default: 0)")
+    group.addoption("--parity-json", metavar="FILE", type=Path, help="write the verdicts to FILE")
+    group.addoption(
+        "--parity-interface",
+        action="store_true",
+        help="judge names, initial values and errors of the implementations named, not only of the manual ones",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse bad options before anything is collected."""
+    config.stash[REPORT] = Report()
+    examples, path = config.option.parity_examples, config.option.parity_json
+    if examples is not None and examples < 1:
+        raise pytest.UsageError(f"--parity-examples must be at least 1, got {examples}")
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise pytest.UsageError(f"--parity-json must be a file in a folder that exists, got {path}")
+    option = config.option
+    if option.parity_implementation or option.parity_device or option.parity_dtype:
+        subjects(config)
+
+
+def subjects(config: pytest.Config) -> list[Subject]:
+    """Return every implementation on every device in every dtype that is to be judged.
+
+    Raises:
+        pytest.UsageError: an option that does not parse, import or build.
+    """
+    if SUBJECTS not in config.stash:
+        from . import selection
+
+        try:
+            config.stash[SUBJECTS] = selection.selected(config)
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from error
+        config.stash[REPORT].header = selection.header(config.option.parity_seed)
+    return config.stash[SUBJECTS]
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """Say what is judged, with what, where parity tests were collected."""
+    return [f"parity: {line}" for line in config.stash[REPORT].header_lines()]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Collect the records of this session's tests; under pytest-xdist they come from the workers' reports."""
+    session.config.pluginmanager.register(_Collector(session.config.stash[REPORT]), "rnn-parity-collector")
+
+
+class _Collector:
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.outcomes: dict[str, str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.outcomes[report.nodeid] = max(
+            self.outcomes.get(report.nodeid, "skipped"), report.outcome, key=OUTCOMES.index
+        )
+        if report.when == "teardown":
+            for record in (value for name, value in report.user_properties if name == RECORD):
+                self.report.add(report.nodeid, {"outcome": self.outcomes[report.nodeid]} | record)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print one line per implementation, kind, device and dtype."""
+    report = terminalreporter.config.stash[REPORT]
+    if report.records:
+        terminalreporter.section("parity")
+        for line in report.lines():
+            terminalreporter.write_line(line, red="FAIL" in line)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the verdicts, and fail where every test was skipped: nothing judged is nothing passed."""
+    config = session.config
+    report = config.stash[REPORT]
+    if hasattr(config, "workerinput") or not report.records:
+        return
+    if config.option.parity_json is not None:
+        report.write(config.option.parity_json)
+    if report.nothing_judged() and session.exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR

@@ -1,0 +1,186 @@
+"""A failing case as a snippet to paste: plain PyTorch, with the candidate's import on top."""
+
+from __future__ import annotations
+
+from .cases import EARLIER_CALL, ROLES, Case, layout_of
+from .implementation import Implementation
+from .verdict import Verdict
+
+LAYOUT_CODE = {
+    "contiguous": "{}",
+    "transposed": "{}.transpose(0, -1).contiguous().transpose(0, -1)",
+    "offset": "torch.cat([torch.zeros(1), {0}.flatten()]).to({0})[1:].view({0}.shape)",
+    "strided": "torch.stack([{0}, {0}], dim=-1)[..., 0]",
+    "expanded": "{0}[{1}].expand({0}.shape)",
+}
+
+
+def plain(verdict: Verdict) -> str:
+    """Return a program that compares the worst tensor with `torch.nn` in float64 on the CPU and fails.
+
+    Args:
+        verdict: one with a wrong tensor, or with an exception raised by the candidate.
+    """
+    case, implementation = verdict.case, verdict.implementation
+    worst = verdict.findings[0] if verdict.misbehaviour is None else None
+    tensor = worst.tensor if worst else "input.grad" if case.cotangents else "output"
+    place = f"{case.dtype}, {case.device!r}"
+    program = [
+        "import copy, torch" if implementation.from_builtin else "import torch",
+        *_imported(implementation),
+        "",
+        "def draw(seed, *shape, scale=1.0):",
+        "    values = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)",
+        f"    return (scale * values).to({case.dtype}).double()",
+        "",
+        "def result(layer, dtype, device):",
+        *("    " + line for line in _calls(case, tensor, implementation)),
+        "",
+        *_layers(case, implementation),
+    ]
+    if worst is None:
+        return "\n".join([*program, f"result(candidate, {place})  # {verdict.misbehaviour}"])
+    return "\n".join(
+        [
+            *program,
+            f'expected, came = result(truth, torch.float64, "cpu"), result(candidate, {place})',
+            "error = (expected - came.detach().cpu().double()).abs().max().item()",
+            f'assert error <= {worst.limit:.3g}, f"{tensor} is off by {{error:.3g}}, bound {worst.limit:.3g}"',
+        ]
+    )
+
+
+def replayed(verdict: Verdict, aspect: str, trial: str) -> str:
+    """Return a program that asks the judge for its verdict on the case again."""
+    implementation = verdict.implementation
+    target = repr(implementation.location) if implementation.location else "Candidate"
+    return "\n".join(
+        [
+            "import torch",
+            *(_imported(implementation) if implementation.location is None else ()),
+            "from rnn_parity.judge.cases import Case",
+            "from rnn_parity.judge.aspects import replay",
+            "from rnn_parity.reference import LayerSpec",
+            "",
+            f"case = {verdict.case!r}",
+            f"replay({target}, {aspect!r}, {trial!r}, case)",
+        ]
+    )
+
+
+def _imported(implementation: Implementation) -> list[str]:
+    if implementation.location is None:
+        return ["Candidate = ...  # the layer under judgement"]
+    module, _, attribute = implementation.location.partition(":")
+    first, *rest = attribute.split(".")
+    if rest:
+        return [f"from {module} import {first}", f"Candidate = {attribute}"]
+    return [f"from {module} import {first} as Candidate"]
+
+
+def _layers(case: Case, implementation: Implementation) -> list[str]:
+    """Build truth, the built-in in float64, and the candidate with its weights."""
+    options = ", ".join(f"{name}={value!r}" for name, value in case.spec.arguments().items())
+    place = f"device={case.device!r}, dtype={case.dtype}"
+    if implementation.from_builtin:
+        built = [f"candidate = Candidate.from_builtin(copy.deepcopy(truth).to({place}))"]
+    else:
+        built = [
+            f"candidate = Candidate({options}, {place})",
+            "candidate.load_state_dict(truth.state_dict())",
+        ]
+    return [
+        f"truth = torch.nn.{case.spec.kind.upper()}({options}, dtype=torch.float64)",
+        "for k, p in enumerate(truth.parameters()):",
+        f"    p.data = draw({case.seed} + k, *p.shape, scale={case.weight_scale} if p.dim() == 2 else 1.0)",
+        *built,
+    ]
+
+
+def _calls(case: Case, tensor: str, implementation: Implementation) -> list[str]:
+    """Write the calls of the case and the return of the tensor that is wrong."""
+    lines = _call(case, tensor)
+    calls = len(case.modes)
+    if case.modes != ("train",):
+        calls_before = [(EARLIER_CALL * (calls - 1 - k), mode == "train") for k, mode in enumerate(case.modes)]
+        steps = [f"for offset, training in {calls_before}:", "    layer.train(training).zero_grad()"]
+        lines = steps + ["    " + line for line in lines]
+    if case.frozen:
+        frozen = f"for name, p in layer.named_parameters(): p.requires_grad_(name not in {case.frozen})"
+        lines = [frozen, *lines]
+    return [*lines, *_returned(case, tensor, implementation)]
+
+
+def _call(case: Case, tensor: str) -> list[str]:
+    spec, rows = case.spec, case.spec.num_layers * case.spec.num_directions
+    sequence = (case.seq_len, case.batch, spec.num_directions * spec.state_size)
+    h, c = (rows, case.batch, spec.state_size), (rows, case.batch, spec.hidden_size)
+    lines = _argument(case, "x", "input", (case.seq_len, case.batch, spec.input_size))
+    if case.states != "absent":
+        for name, shape in (("h_0", h), ("c_0", c))[: 2 if spec.kind == "lstm" else 1]:
+            lines += _argument(case, name, name, shape)
+    given = "x"
+    if case.lengths is not None:
+        # The same data in either order of axes, so that packing a time-major tensor serves both.
+        lines.insert(
+            0,
+            "pack = lambda t: torch.nn.utils.rnn.pack_padded_sequence("
+            f"t, {list(case.lengths)}, enforce_sorted={case.enforce_sorted})",
+        )
+        given = "pack(x.transpose(0, 1))" if spec.batch_first else "pack(x)"
+    if case.states != "absent":
+        given += ", (h_0, c_0)" if spec.kind == "lstm" else ", h_0"
+    lines.append(f"output, {'(h_n, c_n)' if spec.kind == 'lstm' else 'h_n'} = layer({given})")
+    if case.lengths is not None:
+        lines.append("output = output.data")
+    if not tensor.endswith(".grad"):
+        return lines
+    shapes = {"output": sequence, "h_n": h, "c_n": c}
+    cotangents = [_cotangent(case, name, shapes[name]) for name in case.cotangents]
+    lines.append(f"torch.autograd.backward([{', '.join(case.cotangents)}], [{', '.join(cotangents)}])")
+    return lines
+
+
+def _argument(case: Case, variable: str, name: str, shape: tuple[int, ...]) -> list[str]:
+    code = _drawn(case, name, shape)
+    if name != "input" and case.states == "zeros":
+        code = code.replace(f"draw({_seed(case, name)}, ", "torch.zeros(")
+    lines = [f"{variable} = {code}.to(device, dtype)"]
+    layout = layout_of(case, name)
+    if layout != "contiguous":
+        first = "[:]" if not case.batched else ":1" if code.endswith("transpose(0, 1)") else ":, :1"
+        lines.append(f"{variable} = " + LAYOUT_CODE[layout].format(variable, first.strip("[]")))
+    if case.cotangents and case.input_grad:
+        lines.append(f"{variable}.requires_grad_()")
+    return lines
+
+
+def _cotangent(case: Case, name: str, shape: tuple[int, ...]) -> str:
+    if name == "output" and case.lengths is not None:
+        return f"pack(draw({_seed(case, name)}, {', '.join(map(str, shape))})).data.to(output)"
+    return f"{_drawn(case, name, shape)}.to({name})"
+
+
+def _drawn(case: Case, name: str, shape: tuple[int, ...]) -> str:
+    scale = f", scale={case.input_scale}" if name == "input" and case.input_scale != 1 else ""
+    code = f"draw({_seed(case, name)}, {', '.join(map(str, shape))}{scale})"
+    if not case.batched:
+        return f"{code}[:, 0]"
+    return f"{code}.transpose(0, 1)" if name in ("input", "output") and case.spec.batch_first else code
+
+
+def _seed(case: Case, name: str) -> str:
+    seed = str(case.seed + ROLES[name])
+    return f"{seed} + offset" if len(case.modes) > 1 else seed
+
+
+def _returned(case: Case, tensor: str, implementation: Implementation) -> list[str]:
+    name = tensor.removesuffix(".grad")
+    if name == tensor:
+        return [f"return {tensor}"]
+    if name in ("input", "h_0", "c_0"):
+        name = "x" if name == "input" else name
+        return [f"return {name}.grad if {name}.grad is not None else torch.zeros_like({name})"]
+    if implementation.from_builtin:
+        return [f"return layer.{name}.grad if layer is truth else Candidate.gradients(layer)[{name!r}]"]
+    return [f"return layer.{name}.grad if layer.{name}.grad is not None else torch.zeros_like(layer.{name})"]

@@ -1,0 +1,116 @@
+"""A subject: one implementation on one device in one dtype, as the conformance tests get it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..reference.builtin import LAYERS
+from .examine import Tally, Trial, examine
+from .implementation import Implementation
+from .verdict import ParityError
+
+# The readable layers are judged where nothing else is named.
+MANUAL = {kind: f"rnn_parity.manual:{kind.upper()}" for kind in LAYERS}
+
+
+@dataclass(repr=False)
+class Subject:
+    """What one test judges.
+
+    Args:
+        implementation: the candidate.
+        dtype: of every tensor.
+        device: such as "cpu" or "cuda".
+        examples: cases for each trial.
+        seed: which cases.
+        missing: why the device cannot be used here, None where it can.
+        record: what the report is told of the test.
+    """
+
+    implementation: Implementation
+    dtype: torch.dtype
+    device: str
+    examples: int
+    seed: int
+    missing: str | None = None
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        dtype = str(self.dtype).removeprefix("torch.")
+        return f"{self.implementation.name}-{self.kind}-{self.device}-{dtype}"
+
+    @property
+    def kind(self) -> str:
+        """Which of "rnn", "gru" and "lstm" the implementation claims to be."""
+        return self.implementation.kind
+
+    @property
+    def factory(self) -> Callable[..., nn.Module]:
+        """The implementation's constructor."""
+        return self.implementation.factory
+
+    @property
+    def builtin(self) -> type[nn.RNNBase]:
+        """The class of `torch.nn` it stands beside."""
+        return LAYERS[self.kind]
+
+    def start(self, trial: Trial | None) -> None:
+        """Begin the record of a test; None is a test of the interface."""
+        self.record = {
+            "implementation": self.implementation.name,
+            "kind": self.kind,
+            "device": self.device,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "aspect": trial.aspect if trial else "interface",
+            "trial": trial.name if trial else "",
+        }
+
+    def examine(self, trial: Trial) -> None:
+        """Run a trial and record what it came to.
+
+        Raises:
+            ParityError: a case failed.
+        """
+        __tracebackhide__ = True
+        tally = Tally()
+        # A fault of the equations shows in float64; the other dtypes look for faults of their own.
+        examples = self.examples if self.dtype == torch.float64 else max(1, self.examples // 2)
+        try:
+            examine(
+                trial,
+                self.implementation,
+                self.dtype,
+                self.device,
+                examples=examples,
+                random_seed=self.seed,
+                tally=tally,
+            )
+        except ParityError as error:
+            self.record |= {"message": error.verdict.message(), "reproducer": error.reproducer}
+            raise
+        finally:
+            self.record |= tally.as_record()
+
+
+def missing_device(device: str) -> str | None:
+    """Return why a device cannot be used here, None where it can.
+
+    Raises:
+        ValueError: PyTorch knows no such device.
+    """
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ValueError(f"device must be one that PyTorch names, such as cpu or cuda, got {device!r}") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        return "no CUDA device: torch.cuda.is_available() is False"
+    try:
+        torch.empty(1, device=device)
+    except Exception as error:  # each backend has its own way to be absent
+        return f"no device {device}: {' '.join(str(error).split())}"
+    return None

@@ -1,0 +1,172 @@
+"""How far an honest evaluation may land: a bound made from the oracle's own sensitivity.
+
+There is no hand-picked rtol or atol. The oracle runs once exactly and K times with every intermediate result x
+replaced by x * (1 + u * xi), xi uniform in [-1, 1] and u the unit roundoff of the dtype (Monte Carlo arithmetic).
+The spread of a tensor is the largest distance of any of these from the exact run, and
+
+    error <= F * (spread + u * max|truth|)
+
+is what a right layer keeps to, on any device and in any order of operations.
+
+Source: Parker, Monte Carlo Arithmetic, 1997; the factor F is measured, see `bench/calibrate.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..reference.equations import Array
+from ..reference.oracle import Inputs, evaluate
+from ..reference.spec import LayerSpec
+
+FACTOR = 32.0  # F
+COPIES = 4  # K
+CONFIRMING_COPIES = 64  # before a tensor is called wrong, its spread is taken from this many more runs
+NO_DIGITS = 0.3  # a spread above this share of max|truth| leaves nothing to judge
+
+POOL = 1 << 16
+
+
+def unit_roundoff(dtype: torch.dtype) -> float:
+    """Return u, half the distance from 1 to the next number of the dtype."""
+    return torch.finfo(dtype).eps / 2
+
+
+def underflow(dtype: torch.dtype) -> float:
+    """Return what is lost where results underflow: they may be flushed to zero, which float16 alone never is."""
+    return torch.finfo(dtype).smallest_normal * (unit_roundoff(dtype) if dtype == torch.float16 else 1.0)
+
+
+def oracle_dtype(dtype: torch.dtype) -> type[np.floating[Any]]:
+    """Return the precision the oracle runs in: one up, float64 for all but float64 itself."""
+    return np.longdouble if dtype == torch.float64 else np.float64
+
+
+def longdouble_is_wider() -> bool:
+    """Whether this platform's longdouble has more digits than float64; if not, float64 has no wider oracle."""
+    return bool(np.finfo(np.longdouble).eps < np.finfo(np.float64).eps)
+
+
+@lru_cache(maxsize=8)
+def _pools(dtype: torch.dtype) -> tuple[Array, Array]:
+    """Return u * xi and 1 + u * xi, in the oracle's precision: in float64, 1 + u * xi would be 1 again."""
+    wide = oracle_dtype(dtype)
+    xi = np.random.default_rng(0).uniform(-1, 1, POOL).astype(wide)
+    noise = np.asarray(xi * wide(unit_roundoff(dtype)))
+    return noise, 1 + noise
+
+
+class Perturbed:
+    """Noise of a dtype's rounding on every intermediate result of all copies but the first, which stays exact.
+
+    Args:
+        dtype: the precision whose rounding is imitated.
+        copies: runs beside the exact one.
+        seed: where in the pool of noise the run starts.
+    """
+
+    def __init__(self, dtype: torch.dtype, copies: int = COPIES, seed: int = 0) -> None:
+        self.copies = copies + 1
+        self._noise, self._factors = _pools(dtype)
+        self._random = random.Random(seed)
+        self._position = POOL
+        # Only float16 meets its own subnormals in ordinary cases: its results carry an absolute error too.
+        self._smallest = torch.finfo(dtype).smallest_normal if dtype == torch.float16 else 0.0
+
+    def __call__(self, x: Array) -> Array:
+        """Round a product or a sum in place: noise relative to x."""
+        noisy = x[..., 1:, :, :, :]
+        noisy *= self._take(self._factors, noisy.shape)
+        if self._smallest:
+            noisy += (noisy != 0) * self._smallest * self._take(self._noise, noisy.shape)
+        return x
+
+    def activation(self, x: Array) -> Array:
+        """Round tanh or sigma in place: noise relative to 1, since each may be evaluated through the other."""
+        noisy = x[..., 1:, :, :, :]
+        noisy += self._take(self._noise, noisy.shape)
+        return x
+
+    def _take(self, pool: Array, shape: tuple[int, ...]) -> Array:
+        size = math.prod(shape)
+        if self._position + size > POOL:
+            self._position = self._random.randrange(POOL)
+            if self._position + size > POOL:
+                return np.resize(np.roll(pool, self._position), shape)
+        self._position += size
+        return pool[self._position - size : self._position].reshape(shape)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What is true of one tensor, and how far an honest evaluation may be from it.
+
+    Args:
+        truth: the oracle's value, one precision up.
+        spread: the largest distance of a perturbed run from it, absolute.
+        dtype: the precision under judgement.
+        within_range: whether nothing on the way to it left the dtype's range.
+    """
+
+    truth: Array
+    spread: float
+    dtype: torch.dtype
+    within_range: bool = True
+
+    @cached_property
+    def peak(self) -> float:
+        """max|truth|."""
+        return float(np.abs(self.truth).max(initial=0))
+
+    @property
+    def limit(self) -> float:
+        """F * (spread + u * max|truth|), and F times what may underflow: the largest error of a right layer."""
+        return FACTOR * (self.spread + unit_roundoff(self.dtype) * self.peak + underflow(self.dtype))
+
+    @property
+    def determined(self) -> bool:
+        """Whether the dtype carries digits for this tensor at all; where not, it is counted, not judged."""
+        zero = self.spread == self.peak == 0  # exactly so, whatever is rounded on the way
+        return self.within_range and (zero or bool(self.spread + underflow(self.dtype) <= NO_DIGITS * self.peak))
+
+
+def bounds(
+    spec: LayerSpec,
+    weights: Mapping[str, Array],
+    inputs: Inputs,
+    dtype: torch.dtype,
+    *,
+    copies: int = COPIES,
+    seed: int = 0,
+) -> dict[str, Bound]:
+    """Run the oracle with `copies` perturbed copies, one precision above `dtype`, and return every tensor's bound.
+
+    Args:
+        spec: the layers.
+        weights: every parameter by its `torch.nn` name, in the oracle's precision.
+        inputs: what the layers are run on, in the oracle's precision.
+        dtype: the precision under judgement.
+        copies: K.
+        seed: of the noise.
+    """
+    results = evaluate(spec, weights, inputs, Perturbed(dtype, copies, seed))
+    finite = {"forward": True, "backward": True}
+    found = {}
+    with np.errstate(all="ignore"):
+        for name, runs in results.items():
+            within = bool(np.abs(runs).max(initial=0) < torch.finfo(dtype).max)
+            finite["backward" if name.endswith(".grad") else "forward"] &= within
+        for name, runs in results.items():
+            # One infinity on the way makes what depends on it infinite or NaN: forward all, backward all gradients.
+            within = finite["forward"] and (finite["backward"] or not name.endswith(".grad"))
+            spread = float(np.abs(runs[1:] - runs[0]).max(initial=0))
+            found[name] = Bound(runs[0], spread, dtype, within)
+    return found

@@ -1,0 +1,212 @@
+"""The verdict on one case: oracle with its spread, built-in and candidate, every tensor compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..reference.builtin import builtin_layer
+from ..reference.equations import Array
+from ..reference.oracle import Inputs
+from .cases import Case, tensors_of, weights_of
+from .implementation import Implementation, implementation_from
+from .running import Misbehaviour, run
+from .tolerance import CONFIRMING_COPIES, COPIES, Bound, bounds, oracle_dtype
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One tensor of the candidate against its bound: absolute error, absolute limit."""
+
+    tensor: str
+    error: float
+    limit: float
+
+    @property
+    def ratio(self) -> float:
+        """Error over limit; above 1 the tensor is wrong."""
+        if self.error <= self.limit:
+            return self.error / self.limit if self.limit else 0.0
+        return self.error / self.limit if self.limit else float("inf")
+
+
+@dataclass
+class Verdict:
+    """What the judge says of one implementation on one case.
+
+    Args:
+        implementation: what was judged.
+        case: what it was run on.
+        findings: every tensor that could be judged, the worst first.
+        undetermined: tensors for which the dtype carries no digits in this case.
+        misbehaviour: one line on what no right layer does: an exception, a wrong shape, a changed argument.
+        builtin_fault: the built-in's own worst finding where it is over its bound, else None.
+    """
+
+    implementation: Implementation
+    case: Case
+    findings: list[Finding] = field(default_factory=list)
+    undetermined: list[str] = field(default_factory=list)
+    misbehaviour: str | None = None
+    builtin_fault: Finding | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the implementation did nothing wrong in this case."""
+        return self.misbehaviour is None and all(finding.ratio <= 1 for finding in self.findings)
+
+    def message(self) -> str:
+        """Return what is wrong, for a person: tensor, error, bound, ratio and case."""
+        if self.misbehaviour is not None:
+            fault = self.misbehaviour
+        else:
+            worst = self.findings[0]
+            fault = f"{worst.tensor} is off by {worst.error:.3g}, {worst.ratio:.3g} times the bound {worst.limit:.3g}"
+        lines = [f"{self.implementation.name} is not the {self.case.spec.kind} of the equations: {fault}"]
+        others = [f.tensor for f in self.findings[1:] if f.ratio > 1]
+        if others and self.misbehaviour is None:
+            lines.append(f"  also off: {', '.join(others)}")
+        lines.append(f"  case: {self.case.describe()}")
+        if self.builtin_fault is not None:
+            lines.append(f"  the built-in is at fault too: {self.builtin_fault}")
+        return "\n".join(lines)
+
+
+class ParityError(AssertionError):
+    """An implementation is wrong; the message names the tensor and ends with a reproducer."""
+
+    def __init__(self, verdict: Verdict, reproducer: str) -> None:
+        super().__init__(f"{verdict.message()}\n\n{reproducer}")
+        self.verdict = verdict
+        self.reproducer = reproducer
+
+
+def judge(implementation: Implementation, case: Case, masks: list[Array] | None = None) -> Verdict:
+    """Run oracle, built-in and candidate on a case and compare every tensor.
+
+    Args:
+        implementation: the candidate.
+        case: what to run it on.
+        masks: dropout's factors on the output of every layer but the last, where they are certain.
+
+    The candidate is held to the oracle within the bound, and so lies within twice the bound of a built-in that is
+    right. A built-in over its own bound is reported, and the candidate judged by the oracle alone.
+    """
+    verdict = Verdict(implementation, case)
+    builtin = loaded_builtin(case)
+    with exact_products():
+        try:
+            found = run(implementation, candidate(implementation, builtin, case), case)
+        except Misbehaviour as error:
+            verdict.misbehaviour = str(error)
+            return verdict
+        once = dataclasses.replace(case, modes=case.modes[-1:])
+        of_builtin = run(implementation_from(type(builtin), case.spec.kind), builtin, once)
+    limits = case_bounds(case, masks=masks)
+    if _worst_ratio(limits, found) > 1 or _worst_ratio(limits, of_builtin) > 1:
+        limits = case_bounds(case, CONFIRMING_COPIES, masks)  # four runs may miss what sixty-four show
+    verdict.undetermined = [name for name, bound in limits.items() if not bound.determined]
+    verdict.findings = compare(limits, found)
+    at_fault = [finding for finding in compare(limits, of_builtin) if finding.ratio > 1]
+    verdict.builtin_fault = at_fault[0] if at_fault else None
+    return verdict
+
+
+def loaded_builtin(case: Case) -> nn.RNNBase:
+    """Build the built-in of a case's spec with the case's weights."""
+    builtin = builtin_layer(case.spec, device=case.device, dtype=case.dtype)
+    builtin.load_state_dict(weights_of(case))
+    return builtin
+
+
+def candidate(implementation: Implementation, builtin: nn.RNNBase, case: Case) -> nn.Module:
+    """Build the layer under judgement with the built-in's weights.
+
+    Raises:
+        Misbehaviour: it cannot be built.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return implementation.build(builtin, case.spec)
+    except Exception as error:
+        raise Misbehaviour(f"building it raised {type(error).__name__}: {error}") from error
+
+
+def case_bounds(case: Case, copies: int = COPIES, masks: list[Array] | None = None) -> dict[str, Bound]:
+    """Return the oracle's bound for every tensor that a run of the case gives.
+
+    Args:
+        case: what was drawn.
+        copies: K, the perturbed runs.
+        masks: dropout's factors on the output of every layer but the last, (seq_len, batch, features) each.
+    """
+    wide = oracle_dtype(case.dtype)
+    tensors = {name: tensor.numpy().astype(wide) for name, tensor in tensors_of(case).items()}
+    inputs = Inputs(
+        tensors["input"],
+        tensors.get("h_0"),
+        tensors.get("c_0"),
+        case.lengths,
+        {name: tensors[name] for name in case.cotangents} or None,
+        masks,
+    )
+    weights = {name: tensor.numpy().astype(wide) for name, tensor in weights_of(case).items()}
+    found = bounds(case.spec, weights, inputs, case.dtype, copies=copies, seed=case.seed)
+    return {name: bound for name, bound in found.items() if _is_asked_for(name, case)}
+
+
+def _is_asked_for(name: str, case: Case) -> bool:
+    of = name.removesuffix(".grad")
+    if of == name:
+        return True
+    if of in ("h_0", "c_0"):
+        return case.input_grad and case.states != "absent"
+    return case.input_grad if of == "input" else of not in case.frozen
+
+
+def compare(limits: Mapping[str, Bound], found: Mapping[str, Tensor | None]) -> list[Finding]:
+    """Compare every tensor that can be judged with the oracle's and return the findings, the worst first.
+
+    A gradient that is absent counts as zero: a loss that does not depend on a tensor gives it none.
+    """
+    findings = []
+    for name, bound in limits.items():
+        if bound.determined:
+            findings.append(Finding(name, error(bound.truth, found.get(name)), bound.limit))
+    return sorted(findings, key=lambda finding: -finding.ratio)
+
+
+def error(truth: Array, tensor: Tensor | None) -> float:
+    """Return the largest absolute difference; infinite for a wrong shape, NaN or infinity."""
+    if tensor is None:
+        return float(np.abs(truth).max(initial=0))
+    if tuple(tensor.shape) != truth.shape:
+        return float("inf")
+    values = tensor.to(torch.float64).numpy()
+    with np.errstate(all="ignore"):
+        largest = float(np.abs(values - truth).max(initial=0))
+    return largest if np.isfinite(largest) else float("inf")
+
+
+def _worst_ratio(limits: Mapping[str, Bound], found: Mapping[str, Tensor | None]) -> float:
+    return max((finding.ratio for finding in compare(limits, found)), default=0.0)
+
+
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """Switch TF32 off for both sides while a verdict is formed."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before

@@ -1,0 +1,54 @@
+"""What the conformance tests judge: every implementation, device and dtype that was asked for."""
+
+import pytest
+
+from rnn_parity.judge.aspects import trials_of
+from rnn_parity.judge.examine import Trial
+from rnn_parity.judge.plugin import subjects
+from rnn_parity.judge.report import RECORD
+from rnn_parity.judge.subject import Subject
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each test of an aspect every trial and every subject, `test_forward` those of "forward"."""
+    if "subject" not in metafunc.fixturenames:
+        return
+    judged = subjects(metafunc.config)
+    if "trial" not in metafunc.fixturenames:
+        metafunc.parametrize("subject", _of_interface(judged, metafunc.config), ids=str, indirect=True)
+        return
+    pairs = [
+        pytest.param(subject, trial, id=f"{subject}-{trial.name}")
+        for trial in trials_of(_aspect(metafunc.function.__name__))
+        for subject in judged
+        if trial.applies_to(subject.implementation, subject.dtype, subject.device)
+    ]
+    metafunc.parametrize(("subject", "trial"), pairs, indirect=["subject"])
+
+
+def _aspect(test: str) -> str:
+    return test.removeprefix("test_")
+
+
+def _of_interface(judged: list[Subject], config: pytest.Config) -> list[Subject]:
+    """Names, initial values and errors are the same in every dtype: one subject of each kind will do."""
+    if config.option.parity_implementation and not config.option.parity_interface:
+        return []
+    return [s for s in judged if s.dtype == judged[0].dtype]
+
+
+@pytest.fixture
+def subject(request: pytest.FixtureRequest) -> Subject:
+    """Return what is judged, skip what cannot be, and hand the test's record to the report."""
+    judged: Subject = request.param
+    trial: Trial | None = request.getfixturevalue("trial") if "trial" in request.fixturenames else None
+    judged.start(trial)
+    request.node.user_properties.append((RECORD, judged.record))
+    if judged.missing is not None:
+        judged.record |= {"outcome": "skipped", "reason": judged.missing}
+        pytest.skip(judged.missing)
+    unsupported = trial.unsupported(judged.implementation, judged.dtype, judged.device) if trial else []
+    if unsupported:
+        judged.record |= {"outcome": "unsupported", "unsupported": unsupported}
+        pytest.skip(f"unsupported, as {judged.implementation.name} declares: {', '.join(unsupported)}")
+    return judged

@@ -1,0 +1,8 @@
+"""One layer, one direction: output, h_n and c_n are what the equations give."""
+
+from rnn_parity.judge.examine import Trial
+from rnn_parity.judge.subject import Subject
+
+
+def test_forward(subject: Subject, trial: Trial) -> None:
+    subject.examine(trial)

@@ -1,0 +1,8 @@
+"""Several layers and both directions, forward and backward, each with its own state."""
+
+from rnn_parity.judge.examine import Trial
+from rnn_parity.judge.subject import Subject
+
+
+def test_stacking(subject: Subject, trial: Trial) -> None:
+    subject.examine(trial)

@@ -1,0 +1,8 @@
+"""h_0 and c_0: given, zero or absent, carried from call to call, and none kept inside."""
+
+from rnn_parity.judge.examine import Trial
+from rnn_parity.judge.subject import Subject
+
+
+def test_state(subject: Subject, trial: Trial) -> None:
+    subject.examine(trial)
