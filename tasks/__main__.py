@@ -1,0 +1,9 @@
+"""List the tasks: `python -m rnn_parity.tasks`."""
+
+from importlib import import_module
+
+from . import TASKS
+
+for name in TASKS:
+    summary, *_ = (import_module(f".{name}", __package__).__doc__ or "").splitlines()
+    print(f"python -m {__package__}.{name:8} {summary}")

@@ -1,0 +1,77 @@
+"""Teach an RNN to answer "hello" with "ohlol", letter by letter."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from .command_line import main
+from .task import Data, LayerFactory, Task
+
+LETTERS = "ehilo"  # i is in neither word: the model has to learn not to guess it
+INPUT, TARGET = "hello", "ohlol"
+
+
+class LetterModel(nn.Module):
+    """Embedding, recurrent layer and readout of every step.
+
+    Args:
+        layer: builds the recurrent layer.
+        embedding_size: features of an embedded letter.
+        hidden_size: features of the recurrent layer.
+    """
+
+    def __init__(self, layer: LayerFactory, embedding_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(len(LETTERS), embedding_size)
+        self.recurrent = layer(embedding_size, hidden_size, batch_first=True)
+        self.readout = nn.Linear(hidden_size, len(LETTERS))
+
+    def forward(self, letters: Tensor) -> Tensor:
+        """Return the logits (batch, seq_len, classes) of the letters (batch, seq_len)."""
+        output, _ = self.recurrent(self.embedding(letters))
+        logits: Tensor = self.readout(output)
+        return logits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hello(Task):
+    """One word in, one word out.
+
+    Args:
+        batch_size: examples in one step; there is one.
+        learning_rate: of Adam.
+        embedding_size: features of an embedded letter.
+        hidden_size: features of the recurrent layer.
+    """
+
+    name: ClassVar[str] = "hello"
+    layer: ClassVar[str] = "RNN"
+    epochs: ClassVar[int] = 15
+
+    batch_size: int = 1
+    learning_rate: float = 0.1
+    embedding_size: int = 10
+    hidden_size: int = 8
+
+    def load(self) -> Data:
+        """Return the one example, for training and test alike."""
+        example, target = (torch.tensor([[LETTERS.index(c) for c in word]]) for word in (INPUT, TARGET))
+        return Data("hello", example, target, example, target)
+
+    def model(self, layer: LayerFactory, data: Data) -> nn.Module:
+        """Return a new model around one recurrent layer."""
+        return LetterModel(layer, self.embedding_size, self.hidden_size)
+
+    def guess(self, model: nn.Module, data: Data) -> str:
+        """Return the word the model answers with."""
+        return "".join(LETTERS[i] for i in self.predict(model, data.test_input)[0])
+
+    def note(self, model: nn.Module, data: Data) -> str:
+        """Return the epoch's guess."""
+        return f"guess {self.guess(model, data)}"
+
+
+if __name__ == "__main__":
+    main(Hello)

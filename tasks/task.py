@@ -1,0 +1,123 @@
+"""What a task is: its data, its model and its settings; how it is trained is the same for all of them."""
+
+import argparse
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+LayerFactory = Callable[..., nn.Module]
+"""Builds a recurrent layer; called and answering like `torch.nn.LSTM`."""
+
+
+class TaskError(Exception):
+    """What stops a task, in one line: data that cannot be had, or a loss that is no number."""
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """The tensors a task trains and is measured on, each held once, on one device.
+
+    Args:
+        name: what the data is called on the command line and in `metrics.json`.
+        train_input: (examples, ...), whatever the task's model takes.
+        train_target: (examples, ...) of classes.
+        test_input: like `train_input`.
+        test_target: like `train_target`.
+    """
+
+    name: str
+    train_input: Tensor
+    train_target: Tensor
+    test_input: Tensor
+    test_target: Tensor
+
+    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> "Data":
+        """Return the data on a device, its real numbers in a dtype."""
+        tensors = (self.train_input, self.train_target, self.test_input, self.test_target)
+        return Data(self.name, *(t.to(device, dtype if t.is_floating_point() else t.dtype) for t in tensors))
+
+    def describe(self) -> dict[str, str | int]:
+        """Return the data's name, its sizes and the SHA-256 sum of its four tensors' bytes, in order."""
+        digest = hashlib.sha256()
+        for tensor in (self.train_input, self.train_target, self.test_input, self.test_target):
+            digest.update(tensor.cpu().numpy().tobytes())
+        sizes = {"train_examples": len(self.train_input), "test_examples": len(self.test_input)}
+        return {"name": self.name, **sizes, "sha256": digest.hexdigest()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(ABC):
+    """A system to train; the defaults are those of a classification trained with Adam.
+
+    Args:
+        batch_size: examples in one step.
+        learning_rate: of the optimizer.
+    """
+
+    name: ClassVar[str]
+    layer: ClassVar[str]
+    """The class in `torch.nn` whose place an implementation takes."""
+    metric: ClassVar[str] = "accuracy"
+    loss_name: ClassVar[str] = "cross-entropy (nats)"
+
+    batch_size: int
+    learning_rate: float
+
+    @property
+    @abstractmethod
+    def epochs(self) -> int:
+        """How often the training examples are seen where nobody says."""
+
+    @classmethod  # noqa: B027
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the task's own options, if any; each is named like the field of the task that it sets."""
+
+    @abstractmethod
+    def load(self) -> Data:
+        """Return the task's data on the CPU.
+
+        Raises:
+            TaskError: the data cannot be had, or is damaged.
+        """
+
+    @abstractmethod
+    def model(self, layer: LayerFactory, data: Data) -> nn.Module:
+        """Return a new model around one recurrent layer, its output the logits of each class."""
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Return the optimizer of the model's parameters."""
+        return torch.optim.Adam(model.parameters(), lr=self.learning_rate)
+
+    def batches(self, data: Data, generator: torch.Generator) -> Sequence[Tensor]:
+        """Return one epoch's batches, each the indices (batch,) of its training examples."""
+        order = torch.randperm(len(data.train_input), generator=generator).to(data.train_input.device)
+        return torch.split(order, self.batch_size)
+
+    def loss(self, model: nn.Module, data: Data, indices: Tensor) -> Tensor:
+        """Return the scalar loss of one batch."""
+        logits = model(data.train_input[indices])  # (batch, ..., classes)
+        return functional.cross_entropy(logits.flatten(0, -2), data.train_target[indices].flatten())
+
+    @torch.no_grad()
+    def predict(self, model: nn.Module, inputs: Tensor) -> Tensor:
+        """Return the likeliest classes, (examples, ...), of inputs (examples, ...)."""
+        model.eval()
+        return torch.cat([model(part).argmax(-1) for part in torch.split(inputs, 1000)])
+
+    def evaluate(self, model: nn.Module, data: Data) -> float:
+        """Return the metric on the test examples."""
+        return (self.predict(model, data.test_input) == data.test_target).double().mean().item()
+
+    def note(self, model: nn.Module, data: Data) -> str:
+        """Return what an epoch's line ends with."""
+        return ""
+
+    def closing(self, model: nn.Module, data: Data) -> str:
+        """Return what is printed after the last epoch."""
+        return ""
