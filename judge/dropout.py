@@ -89,10 +89,12 @@ def distribution(implementation: Implementation, case: Case) -> Verdict:
             continue
         # Fourth cumulant of a sum of independent scaled Bernoulli variables: how far a sample variance strays.
         excess = p * (1 - 6 * p * (1 - p)) / (1 - p) ** 3 * (slopes[name] ** 4).sum()
-        mean, strays = constants[name] + slopes[name].sum(), np.sqrt((excess + 2 * variance**2) / ROWS)
+        mean = constants[name] + slopes[name].sum()
+        of_mean = Z * np.sqrt(variance / ROWS)
+        of_variance = Z * np.sqrt(max(0.0, excess + 2 * variance**2) / ROWS) + of_mean**2
         verdict.findings += [
-            Finding(f"mean of {name}", abs(samples[name].mean() - mean), Z * np.sqrt(variance / ROWS)),
-            Finding(f"variance of {name}", abs(samples[name].var() - variance), Z * strays),
+            Finding(f"mean of {name}", float(abs(samples[name].mean() - mean)), float(of_mean)),
+            Finding(f"variance of {name}", float(abs(samples[name].var() - variance)), float(of_variance)),
         ]
     verdict.findings.sort(key=lambda finding: -finding.ratio)
     return verdict
@@ -105,7 +107,9 @@ def _samples(implementation: Implementation, case: Case) -> dict[str, Array]:
     with global_seed(case), exact_products():
         layer = candidate(implementation, loaded_builtin(case), case)
         found = call(layer, wide, tensors)
-    arrays = {name: tensor.detach().cpu().double().numpy() for name, tensor in found.items()}
+    gradient = found["input.grad"]
+    found["input.grad"] = torch.zeros_like(tensors["input"]) if gradient is None else gradient
+    arrays = {name: tensor.detach().cpu().double().numpy() for name, tensor in found.items() if tensor is not None}
     return _with_both(_sums(arrays, case), _linear_in_masks(case)[1])
 
 

@@ -19,7 +19,7 @@ from .reproducer import plain, replayed
 from .verdict import Finding, ParityError, Verdict, judge
 
 DEFAULT_EXAMPLES = 50  # cases for each trial
-SHRINK_SECONDS = 15.0  # spent on making a failing case smaller
+SHRINK_SECONDS = 6.0  # spent on making a failing case smaller
 
 Check = Callable[[Implementation, Case], Verdict]
 

@@ -100,11 +100,16 @@ class Implementation:
             spec: what the built-in was built from.
         """
         if self.from_builtin is not None:
-            return self.from_builtin(builtin)
+            return self._module(self.from_builtin(builtin))
         like = builtin.weight_ih_l0
-        layer = self.factory(**spec.arguments(), device=like.device, dtype=like.dtype)
+        layer = self._module(self.factory(**spec.arguments(), device=like.device, dtype=like.dtype))
         layer.load_state_dict(builtin.state_dict())
         return layer
+
+    def _module(self, built: Any) -> nn.Module:
+        if not isinstance(built, nn.Module):
+            raise ImplementationError(f"expected {self.name} to return a torch.nn.Module, got {type(built).__name__}")
+        return built
 
     def gradients_of(self, layer: nn.Module) -> Mapping[str, torch.Tensor | None]:
         """Return the gradient of every parameter under its built-in name, None where there is none."""
@@ -182,15 +187,13 @@ def require_buildable(implementation: Implementation, device: str, dtype: torch.
     """
     spec = LayerSpec(implementation.kind, 2, 3)
     try:
-        layer = implementation.build(builtin_layer(spec, device=device, dtype=dtype), spec)
+        implementation.build(builtin_layer(spec, device=device, dtype=dtype), spec)
+    except ImplementationError:
+        raise
     except Exception as error:  # whatever a constructor raises
         raise ImplementationError(
             f"expected {implementation.name} to build like torch.nn.{spec.kind.upper()}(2, 3), got {_one_line(error)}"
         ) from error
-    if not isinstance(layer, nn.Module):
-        raise ImplementationError(
-            f"expected {implementation.name} to return a torch.nn.Module, got {type(layer).__name__}"
-        )
 
 
 def _one_line(error: Exception) -> str:

@@ -79,8 +79,8 @@ def pytest_configure(config: pytest.Config) -> None:
     examples, path = config.option.parity_examples, config.option.parity_json
     if examples is not None and examples < 1:
         raise pytest.UsageError(f"--parity-examples must be at least 1, got {examples}")
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise pytest.UsageError(f"--parity-json must be a file in a folder that exists, got {path}")
+    if path is not None and path.is_dir():
+        raise pytest.UsageError(f"--parity-json must be a file, got the folder {path}")
     option = config.option
     if option.parity_implementation or option.parity_device or option.parity_dtype:
         subjects(config)
@@ -124,8 +124,9 @@ class _Collector:
             self.outcomes.get(report.nodeid, "skipped"), report.outcome, key=OUTCOMES.index
         )
         if report.when == "teardown":
-            for record in (value for name, value in report.user_properties if name == RECORD):
-                self.report.add(report.nodeid, {"outcome": self.outcomes[report.nodeid]} | record)
+            for name, value in report.user_properties:
+                if name == RECORD and isinstance(value, dict):
+                    self.report.add(report.nodeid, {"outcome": self.outcomes[report.nodeid], **value})
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

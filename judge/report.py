@@ -84,6 +84,7 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Write header and verdicts as JSON, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
         content = json.dumps({"header": self.header, "verdicts": self.verdicts()}, indent=2)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
             file.write(content + "\n")

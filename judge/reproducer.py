@@ -148,10 +148,10 @@ def _argument(case: Case, variable: str, name: str, shape: tuple[int, ...]) -> l
     lines = [f"{variable} = {code}.to(device, dtype)"]
     layout = layout_of(case, name)
     if layout != "contiguous":
-        first = "[:]" if not case.batched else ":1" if code.endswith("transpose(0, 1)") else ":, :1"
-        lines.append(f"{variable} = " + LAYOUT_CODE[layout].format(variable, first.strip("[]")))
+        first = ":" if not case.batched else ":1" if code.endswith("transpose(0, 1)") else ":, :1"
+        lines.append(f"{variable} = " + LAYOUT_CODE[layout].format(variable, first))
     if case.cotangents and case.input_grad:
-        lines.append(f"{variable}.requires_grad_()")
+        lines[-1] = f"{lines[-1]}.requires_grad_()"
     return lines
 
 

@@ -26,7 +26,7 @@ class Misbehaviour(Exception):
     """A layer did something no right layer does, whatever its numbers."""
 
 
-def run(implementation: Implementation, layer: nn.Module, case: Case) -> dict[str, Tensor]:
+def run(implementation: Implementation, layer: nn.Module, case: Case) -> dict[str, Tensor | None]:
     """Call the layer once for each of the case's modes and return what the last call gave.
 
     Args:
@@ -36,7 +36,7 @@ def run(implementation: Implementation, layer: nn.Module, case: Case) -> dict[st
 
     Returns:
         output, h_n, c_n and, where the case has cotangents, NAME.grad for input, states and parameters, all on the
-        CPU in the case's dtype, padded and time-major.
+        CPU in the case's dtype, padded and time-major; None for a gradient that was not given.
 
     Raises:
         Misbehaviour: see there.
@@ -203,16 +203,16 @@ def _checked(returned: Any, case: Case, sequence: Any) -> dict[str, Any]:
             raise TypeError
     except (TypeError, ValueError):
         raise Misbehaviour(f"expected {form}, got {_kind_of(returned)}") from None
-    rows = spec.num_layers * spec.num_directions
-    shapes = {"h_n": (rows, case.batch, spec.state_size), "c_n": (rows, case.batch, spec.hidden_size)}
-    for name, tensor in states.items():
-        _check_tensor(name, tensor, _arranged(torch.empty(shapes[name]), case, name).shape, case)
     features = spec.num_directions * spec.state_size
     if isinstance(sequence, PackedSequence):
         _check_packed(output, sequence, features, case)
     else:
         expected = _arranged(torch.empty(case.seq_len, case.batch, features), case, "output").shape
         _check_tensor("output", output, expected, case)
+    rows = spec.num_layers * spec.num_directions
+    shapes = {"h_n": (rows, case.batch, spec.state_size), "c_n": (rows, case.batch, spec.hidden_size)}
+    for name, tensor in states.items():
+        _check_tensor(name, tensor, _arranged(torch.empty(shapes[name]), case, name).shape, case)
     return {"output": output, **states}
 
 

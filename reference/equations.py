@@ -26,9 +26,13 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
+from jaxtyping import Shaped
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Gates = Shaped[np.ndarray, "copies directions batch gates"]  # before their activation
+Hidden = Shaped[np.ndarray, "copies directions batch hidden"]
+State = Shaped[np.ndarray, "copies directions batch state"]  # proj_size where there is a projection, else hidden
 
 
 class Rounding(Protocol):
@@ -55,23 +59,22 @@ class Exact:
     activation = __call__
 
 
-def sigma(x: Array) -> Array:
+def sigma(x: Shaped[np.ndarray, "*axes"]) -> Shaped[np.ndarray, "*axes"]:
     """Return the logistic function 1 / (1 + exp(-x))."""
-    y: Array = 1 / (1 + np.exp(-x))
-    return y
+    return 1 / (1 + np.exp(-x))  # type: ignore[no-any-return]
 
 
 class TanhCell:
     """h = tanh(a_ih + a_hh)."""
 
     @staticmethod
-    def forward(a_ih: Array, a_hh: Array, h_prev: Array, c_prev: Array, rnd: Rounding) -> Any:
+    def forward(a_ih: Gates, a_hh: Gates, h_prev: State, c_prev: Hidden | None, rnd: Rounding) -> Any:
         """Return h, c (none here) and what the backward pass needs."""
         h = rnd.activation(np.tanh(rnd(a_ih + a_hh)))
         return h, c_prev, (h,)
 
     @staticmethod
-    def backward(dh: Array, dc: Array, saved: Any, rnd: Rounding) -> Any:
+    def backward(dh: Hidden, dc: Hidden | None, saved: Any, rnd: Rounding) -> Any:
         """Return the gradients of a_ih, a_hh, h_prev (beside a_hh) and c_prev."""
         (h,) = saved
         da = rnd(dh * rnd(1 - rnd(h * h)))
@@ -82,13 +85,13 @@ class ReluCell:
     """h = relu(a_ih + a_hh)."""
 
     @staticmethod
-    def forward(a_ih: Array, a_hh: Array, h_prev: Array, c_prev: Array, rnd: Rounding) -> Any:
+    def forward(a_ih: Gates, a_hh: Gates, h_prev: State, c_prev: Hidden | None, rnd: Rounding) -> Any:
         """Return h, c (none here) and what the backward pass needs."""
         h = np.maximum(rnd(a_ih + a_hh), 0)
         return h, c_prev, (h > 0,)
 
     @staticmethod
-    def backward(dh: Array, dc: Array, saved: Any, rnd: Rounding) -> Any:
+    def backward(dh: Hidden, dc: Hidden | None, saved: Any, rnd: Rounding) -> Any:
         """Return the gradients of a_ih, a_hh, h_prev (beside a_hh) and c_prev."""
         (positive,) = saved
         da = dh * positive
@@ -99,7 +102,7 @@ class GRUCell:
     """The gates r, z, n, packed in that order."""
 
     @staticmethod
-    def forward(a_ih: Array, a_hh: Array, h_prev: Array, c_prev: Array, rnd: Rounding) -> Any:
+    def forward(a_ih: Gates, a_hh: Gates, h_prev: State, c_prev: Hidden | None, rnd: Rounding) -> Any:
         """Return h, c (none here) and what the backward pass needs."""
         x_r, x_z, x_n = np.split(a_ih, 3, axis=-1)
         h_r, h_z, h_n = np.split(a_hh, 3, axis=-1)
@@ -110,7 +113,7 @@ class GRUCell:
         return h, c_prev, (r, z, n, h_n, h_prev)
 
     @staticmethod
-    def backward(dh: Array, dc: Array, saved: Any, rnd: Rounding) -> Any:
+    def backward(dh: Hidden, dc: Hidden | None, saved: Any, rnd: Rounding) -> Any:
         """Return the gradients of a_ih, a_hh, h_prev (beside a_hh) and c_prev."""
         r, z, n, h_n, h_prev = saved
         dn = rnd(dh * rnd(1 - z))
@@ -127,7 +130,7 @@ class LSTMCell:
     """The gates i, f, g, o, packed in that order."""
 
     @staticmethod
-    def forward(a_ih: Array, a_hh: Array, h_prev: Array, c_prev: Array, rnd: Rounding) -> Any:
+    def forward(a_ih: Gates, a_hh: Gates, h_prev: State, c_prev: Hidden | None, rnd: Rounding) -> Any:
         """Return h before a projection, c and what the backward pass needs."""
         a_i, a_f, a_g, a_o = np.split(rnd(a_ih + a_hh), 4, axis=-1)
         i = rnd.activation(sigma(a_i))
@@ -139,7 +142,7 @@ class LSTMCell:
         return rnd(o * tanh_c), c, (i, f, g, o, c_prev, tanh_c)
 
     @staticmethod
-    def backward(dh: Array, dc: Array, saved: Any, rnd: Rounding) -> Any:
+    def backward(dh: Hidden, dc: Hidden | None, saved: Any, rnd: Rounding) -> Any:
         """Return the gradients of a_ih, a_hh, h_prev (beside a_hh) and c_prev."""
         i, f, g, o, c_prev, tanh_c = saved
         dc = rnd(dc + rnd(rnd(dh * o) * rnd(1 - rnd(tanh_c * tanh_c))))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from .equations import CELLS, Array, Exact, Rounding
 from .spec import LayerSpec
@@ -30,17 +31,20 @@ class Inputs:
         masks: what multiplies the output of every layer but the last, (seq_len, batch, features) each: dropout.
     """
 
-    input: Array
-    h_0: Array | None = None
-    c_0: Array | None = None
+    input: Shaped[np.ndarray, "seq_len batch input_size"]
+    h_0: Shaped[np.ndarray, "rows batch state"] | None = None
+    c_0: Shaped[np.ndarray, "rows batch hidden"] | None = None
     lengths: Sequence[int] | None = None
-    cotangents: Mapping[str, Array] | None = None
-    masks: Sequence[Array] | None = None
+    cotangents: Mapping[str, Shaped[np.ndarray, "_ batch _"]] | None = None
+    masks: Sequence[Shaped[np.ndarray, "_ _ _"]] | None = None
 
 
 def evaluate(
-    spec: LayerSpec, weights: Mapping[str, Array], inputs: Inputs, rounding: Rounding | None = None
-) -> dict[str, Array]:
+    spec: LayerSpec,
+    weights: Mapping[str, Shaped[np.ndarray, "..."]],
+    inputs: Inputs,
+    rounding: Rounding | None = None,
+) -> dict[str, Shaped[np.ndarray, "..."]]:
     """Run a stack forward and, given cotangents, backward, in the dtype of the input.
 
     Args:
@@ -108,10 +112,9 @@ class _Run:
             c_n.append(c)
             x = np.concatenate(self.in_time(h_sequence), axis=-1)
         output = np.moveaxis(x[:, :, 0], 1, 0)
-        last_c = np.concatenate(c_n, axis=1) if self.spec.kind == "lstm" else None
-        return output, np.concatenate(h_n, axis=1), last_c
+        return output, np.concatenate(h_n, axis=1), _rows(c_n)
 
-    def forward_layer(self, index: int, x: Array) -> tuple[Array, Array, Array]:
+    def forward_layer(self, index: int, x: Array) -> tuple[Array, Array, Array | None]:
         layer = self.layer(index)
         self.layers.append(layer)
         layer.x = self.in_reading_order(x)
@@ -144,20 +147,18 @@ class _Run:
             d_x, dh, dc = self.backward_layer(index, d_h, cotangents, gradients)
             dh_0.append(dh)
             dc_0.append(dc)
-            d_output = sum(self.in_time(d_x))
-            if self.spec.bidirectional:
-                d_output = self.rnd(d_output)
+            of_directions = self.in_time(d_x)
+            d_output = of_directions[0] if len(of_directions) == 1 else self.rnd(np.add(*of_directions))
             if index and self.given.masks is not None:
                 d_output = self.rnd(d_output * self.given.masks[index - 1][:, None, None])
         gradients["input.grad"] = np.moveaxis(d_output[:, :, 0], 1, 0)
         gradients["h_0.grad"] = np.concatenate(dh_0[::-1], axis=1)
-        if self.spec.kind == "lstm":
-            gradients["c_0.grad"] = np.concatenate(dc_0[::-1], axis=1)
-        return gradients
+        d_c_0 = _rows(dc_0[::-1])
+        return gradients if d_c_0 is None else gradients | {"c_0.grad": d_c_0}
 
     def backward_layer(
         self, index: int, d_h: Array, cotangents: Mapping[str, Array], gradients: dict[str, Array]
-    ) -> tuple[Array, Array, Array]:
+    ) -> tuple[Array, Array, Array | None]:
         layer, rnd = self.layers[index], self.rnd
         dh, dc = self.state(self.cotangent(cotangents, "h_n"), index), None
         if self.spec.kind == "lstm":
@@ -186,8 +187,8 @@ class _Run:
             "weight_hh": rnd(_sum_over_steps(da_hh, np.stack(layer.h))),
         }
         if self.spec.bias:
-            of["bias_ih"] = rnd(da_ih.sum(axis=(0, -2))[..., None, :])[..., 0, :]
-            of["bias_hh"] = rnd(da_hh.sum(axis=(0, -2))[..., None, :])[..., 0, :]
+            of["bias_ih"] = rnd(da_ih.sum(axis=0).sum(axis=-2, keepdims=True))[..., 0, :]
+            of["bias_hh"] = rnd(da_hh.sum(axis=0).sum(axis=-2, keepdims=True))[..., 0, :]
         if self.spec.proj_size:
             of["weight_hr"] = rnd(_sum_over_steps(d_out, np.stack(layer.full)))
         for direction, suffix in enumerate(self.spec.suffixes(index)):
@@ -201,14 +202,13 @@ class _Run:
             found = [self.weights[f"{name}_{suffix}"] for suffix in self.spec.suffixes(index)]
             return self.spread_out(np.stack([w.reshape(-1, w.shape[-1]) for w in found])[None])
 
-        names = ["weight_ih", "weight_hh", "weight_hr"]
-        # An honest product rounds each of its terms: noise on the weights stands for that.
-        W_ih, W_hh, W_hr = (
-            self.rnd(both_directions(name).copy()) if name != "weight_hr" or self.spec.proj_size else None
-            for name in names
-        )
+        def rounded(name: str) -> Array:
+            # An honest product rounds each of its terms: noise on the weights stands for that.
+            return self.rnd(both_directions(name).copy())
+
         b_ih, b_hh = (both_directions(name) if self.spec.bias else 0 for name in ("bias_ih", "bias_hh"))
-        return _Layer(W_ih, W_hh, b_ih, b_hh, W_hr)
+        W_hr = rounded("weight_hr") if self.spec.proj_size else None
+        return _Layer(rounded("weight_ih"), rounded("weight_hh"), b_ih, b_hh, W_hr)
 
     def spread_out(self, x: Array) -> Array:
         """Repeat (..., 1, directions, rows, features) for every copy."""
@@ -260,6 +260,12 @@ def _T(weight: Array) -> Array:
 
 def _steps(backwards: list[Array]) -> Array:
     return np.stack(backwards[::-1])
+
+
+def _rows(layers: list[Array | None]) -> Array | None:
+    """Join c of all layers, None where the cell has none."""
+    given = [c for c in layers if c is not None]
+    return np.concatenate(given, axis=1) if given else None
 
 
 def _sum_over_steps(delta: Array, x: Array) -> Array:
