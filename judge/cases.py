@@ -6,7 +6,7 @@ Sizes are drawn as small integers and every tensor from one seed, so that a fail
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ from .implementation import Implementation
 
 # What a test may ask a case to vary, beside specs, shapes, weights and values.
 VARIATIONS = frozenset({"gradients", "states", "stack", "packed", "layouts", "modes"})
+
+# One size at a time is drawn past a limit that kernels have: 64 steps, 100 sequences, a vector register's width.
+STRETCHES = ("seq_len", "batch", "input_size", "hidden_size")
 
 LAYOUTS = ("contiguous", "transposed", "offset", "strided", "expanded")
 
@@ -144,7 +147,8 @@ def cases(
     implementation: Implementation,
     dtype: torch.dtype,
     device: str = "cpu",
-    vary: frozenset[str] = VARIATIONS,
+    vary: Set[str] = VARIATIONS,
+    stretched: Sequence[str | None] = (None,) * 9 + STRETCHES,
     **fixed: Any,
 ) -> st.SearchStrategy[Case]:
     """Return the strategy that draws cases for an implementation, without what it declares unsupported.
@@ -154,9 +158,10 @@ def cases(
         dtype: of every tensor.
         device: "cpu" or "cuda".
         vary: which of `VARIATIONS` to draw; the others keep the defaults of `Case`.
+        stretched: which of `STRETCHES`, or None for small sizes alone, to draw from.
         fixed: fields of `LayerSpec` that are not drawn, such as num_layers=2.
     """
-    return _cases(implementation, dtype, device, vary, fixed)
+    return _cases(implementation, dtype, device, vary, stretched, fixed)
 
 
 @st.composite
@@ -165,13 +170,14 @@ def _cases(
     implementation: Implementation,
     dtype: torch.dtype,
     device: str,
-    vary: frozenset[str],
+    vary: Set[str],
+    stretches: Sequence[str | None],
     fixed: Mapping[str, Any],
 ) -> Case:
     def may(variation: str, *features: str) -> bool:
         return variation in vary and all(map(implementation.supports, features or (variation,)))
 
-    stretched = draw(st.sampled_from((None,) * 9 + ("seq_len", "batch", "input_size", "hidden_size")))
+    stretched = draw(st.sampled_from(stretches))
     spec = draw(specs(implementation, vary, stretched, fixed))
     seq_len = draw(st.integers(65, 90) if stretched == "seq_len" else st.integers(1, 7))
     batch = draw(st.integers(101, 130) if stretched == "batch" else st.integers(1, 5))
@@ -209,7 +215,7 @@ def _cases(
 def specs(
     draw: st.DrawFn,
     implementation: Implementation,
-    vary: frozenset[str] = VARIATIONS,
+    vary: Set[str] = VARIATIONS,
     stretched: str | None = None,
     fixed: Mapping[str, Any] | None = None,
 ) -> LayerSpec:

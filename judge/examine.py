@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import zlib
 from collections.abc import Callable, Mapping, Set
@@ -11,8 +12,9 @@ from typing import Any
 import torch
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis.errors import Flaky
+from hypothesis.strategies import SearchStrategy
 
-from .cases import Case, cases
+from .cases import STRETCHES, Case, cases
 from .dropout import certain
 from .implementation import Implementation
 from .reproducer import plain, replayed
@@ -123,28 +125,34 @@ def examine(
     __tracebackhide__ = True
     tally = tally or Tally()
     search = _Search(trial, implementation, tally)
-    strategy = cases(implementation, dtype, device, frozenset(trial.vary), **trial.fixed).map(trial.adapt)
-    name = f"{trial.aspect} {trial.name} {implementation.kind} {dtype} {device}"
+    drawn = max(1, round(examples * trial.share))
+    # Small sizes first, then some of each stretch, so that no run of luck leaves one out.
+    plan: list[tuple[str | None, int]] = [(None, drawn), *((name, -(-drawn // 16)) for name in STRETCHES)]
     start = time.perf_counter()
-    try:
-        seed(random_seed * 2**32 + zlib.crc32(name.encode()))(
-            settings(
-                max_examples=max(1, round(examples * trial.share)),
-                database=None,
-                deadline=None,
-                derandomize=False,
-                report_multiple_bugs=False,
-                print_blob=False,
-                suppress_health_check=list(HealthCheck),
-            )(given(strategy)(search.step))
-        )()
-    except (_Failed, Flaky):
-        pass
-    finally:
-        tally.seconds += time.perf_counter() - start
+    for stretched, count in plan:
+        strategy = cases(implementation, dtype, device, trial.vary, (stretched,), **trial.fixed).map(trial.adapt)
+        name = f"{trial} {implementation.kind} {dtype} {device} {stretched}"
+        _search(search.step, strategy, count, random_seed * 2**32 + zlib.crc32(name.encode()))
+        if search.smallest is not None:
+            break
+    tally.seconds += time.perf_counter() - start
     if search.smallest is not None:
         raise ParityError(search.smallest, _reproducer(search.smallest, trial)) from None
     return tally
+
+
+def _search(step: Callable[[Case], None], strategy: SearchStrategy[Case], count: int, random_seed: int) -> None:
+    run = settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        derandomize=False,
+        report_multiple_bugs=False,
+        print_blob=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    with contextlib.suppress(_Failed, Flaky):
+        seed(random_seed)(run(given(strategy)(step)))()
 
 
 def _reproducer(verdict: Verdict, trial: Trial) -> str:

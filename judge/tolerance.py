@@ -92,7 +92,7 @@ class Perturbed:
     def activation(self, x: Array) -> Array:
         """Round tanh or sigma in place: noise relative to 1, since each may be evaluated through the other."""
         noisy = x[..., 1:, :, :, :]
-        noisy += self._take(self._noise, noisy.shape)
+        noisy += (noisy != 0) * self._take(self._noise, noisy.shape)  # tanh(0) is 0 however it is evaluated
         return x
 
     def _take(self, pool: Array, shape: tuple[int, ...]) -> Array:

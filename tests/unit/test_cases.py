@@ -18,9 +18,7 @@ DRAWS = 500
 
 def drawn(implementation: Implementation, draws: int, dtype: torch.dtype = torch.float64) -> list[Case]:
     found: list[Case] = []
-    run = settings(
-        max_examples=draws, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
-    )
+    run = settings(max_examples=draws, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 
     def keep(case: Case) -> None:
         found.append(case)
