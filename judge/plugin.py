@@ -6,6 +6,7 @@ collected or a parity option is given.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +128,18 @@ class _Collector:
             for name, value in report.user_properties:
                 if name == RECORD and isinstance(value, dict):
                     self.report.add(report.nodeid, {"outcome": self.outcomes[report.nodeid], **value})
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show a reproducer in a section of its own, where it can be copied without pytest's marks."""
+    reproducer = getattr(call.excinfo and call.excinfo.value, "reproducer", None)
+    if call.excinfo is not None and reproducer is not None:
+        call.excinfo.value.__notes__ = []
+    report = yield
+    if reproducer is not None:
+        report.sections.append(("reproducer, to paste into a file", reproducer))
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -82,6 +82,7 @@ def _layers(case: Case, implementation: Implementation) -> list[str]:
     """Build truth, the built-in in float64, and the candidate with its weights."""
     options = ", ".join(f"{name}={value!r}" for name, value in case.spec.arguments().items())
     place = f"device={case.device!r}, dtype={case.dtype}"
+    scale = "" if case.weight_scale == 1 else f", scale={case.weight_scale} if p.dim() == 2 else 1.0"
     if implementation.from_builtin:
         built = [f"candidate = Candidate.from_builtin(copy.deepcopy(truth).to({place}))"]
     else:
@@ -92,7 +93,7 @@ def _layers(case: Case, implementation: Implementation) -> list[str]:
     return [
         f"truth = torch.nn.{case.spec.kind.upper()}({options}, dtype=torch.float64)",
         "for k, p in enumerate(truth.parameters()):",
-        f"    p.data = draw({case.seed} + k, *p.shape, scale={case.weight_scale} if p.dim() == 2 else 1.0)",
+        f"    p.data = draw({_sum(case.seed, 'k')}, *p.shape{scale})",
         *built,
     ]
 
@@ -170,8 +171,12 @@ def _drawn(case: Case, name: str, shape: tuple[int, ...]) -> str:
 
 
 def _seed(case: Case, name: str) -> str:
-    seed = str(case.seed + ROLES[name])
-    return f"{seed} + offset" if len(case.modes) > 1 else seed
+    seed = case.seed + ROLES[name]
+    return _sum(seed, "offset") if len(case.modes) > 1 else str(seed)
+
+
+def _sum(seed: int, variable: str) -> str:
+    return f"{seed} + {variable}" if seed else variable
 
 
 def _returned(case: Case, tensor: str, implementation: Implementation) -> list[str]:

@@ -69,7 +69,7 @@ class Verdict:
         else:
             worst = self.findings[0]
             fault = f"{worst.tensor} is off by {worst.error:.3g}, {worst.ratio:.3g} times the bound {worst.limit:.3g}"
-        lines = [f"{self.implementation.name} is not the {self.case.spec.kind} of the equations: {fault}"]
+        lines = [f"{self.implementation.name} is not the {self.case.spec.kind.upper()} of the equations: {fault}"]
         others = [f.tensor for f in self.findings[1:] if f.ratio > 1]
         if others and self.misbehaviour is None:
             lines.append(f"  also off: {', '.join(others)}")
@@ -80,10 +80,16 @@ class Verdict:
 
 
 class ParityError(AssertionError):
-    """An implementation is wrong; the message names the tensor and ends with a reproducer."""
+    """An implementation is wrong; the message names the tensor, and a note holds the reproducer.
+
+    Args:
+        verdict: what is wrong.
+        reproducer: a program that shows it.
+    """
 
     def __init__(self, verdict: Verdict, reproducer: str) -> None:
-        super().__init__(f"{verdict.message()}\n\n{reproducer}")
+        super().__init__(verdict.message())
+        self.add_note(f"\n{reproducer}")
         self.verdict = verdict
         self.reproducer = reproducer
 

@@ -56,7 +56,7 @@ def test_a_wrong_layer_fails_with_a_reproducer(pytester: pytest.Pytester) -> Non
     )
     assert result.ret == 1
     result.stdout.fnmatch_lines(
-        ["*my_layers:Wrong is not the gru of the equations: output is off by *", "*FAIL: forward"]
+        ["*my_layers:Wrong is not the GRU of the equations: output is off by *", "*FAIL: forward"]
     )
     (failure,) = json.loads((pytester.path / "verdicts.json").read_text())["verdicts"][0]["failures"]
     assert failure["aspect"] == "forward"
