@@ -19,11 +19,15 @@ from ..reference.oracle import Inputs, evaluate
 from .cases import Case, draw, tensors_of, weights_of
 from .implementation import Implementation
 from .running import Misbehaviour, call, run_tensors
+from .tolerance import FACTOR, unit_roundoff
 from .verdict import Finding, Verdict, candidate, case_bounds, exact_products, judge, loaded_builtin
 
 ROWS = 4096  # draws, one for each row of a batch
-GRADIENT_SUM = 300  # seed of the sum over the input's gradient, counted from the case's
+RANDOM_SUM = 300  # seed of the random sums, counted from the case's
 Z = 6.0  # half-width of the intervals in standard errors: a right layer misses one 2e-9 of the time
+
+
+Sums = dict[str, Array]
 
 
 def certain(implementation: Implementation, case: Case) -> Verdict:
@@ -71,8 +75,9 @@ def same_seed(implementation: Implementation, case: Case) -> Verdict:
 def distribution(implementation: Implementation, case: Case) -> Verdict:
     """Compare mean and variance over many draws with those of dropout with rescaling.
 
-    Judged are S, a random sum over the output, G, a random sum over the input's gradient, and both together in units
-    of their standard deviations: a backward pass that drops other elements than the forward pass shows there.
+    Judged are S, a random sum over the output, G, a random sum over the input's gradient, both together in units of
+    their standard deviations (a backward pass that drops other elements than the forward pass shows there), and the
+    mean of a random sum over each parameter's gradient.
     """
     verdict = Verdict(implementation, case)
     try:
@@ -81,73 +86,86 @@ def distribution(implementation: Implementation, case: Case) -> Verdict:
         verdict.misbehaviour = str(error)
         return verdict
     constants, slopes = _linear_in_masks(case)
-    p = case.spec.dropout
-    for name in samples:
-        variance = p / (1 - p) * (slopes[name] ** 2).sum()
-        if variance == 0:
+    constants, samples = _with_both(constants, slopes), _with_both(samples, slopes)
+    slopes = _with_both(slopes, slopes)
+    for name, sample in samples.items():
+        verdict.findings += _moments(name, sample, constants[name], slopes[name], case.spec.dropout)
+        if not slopes[name].any():
             verdict.undetermined.append(name)
-            continue
-        # Fourth cumulant of a sum of independent scaled Bernoulli variables: how far a sample variance strays.
-        excess = p * (1 - 6 * p * (1 - p)) / (1 - p) ** 3 * (slopes[name] ** 4).sum()
-        mean = constants[name] + slopes[name].sum()
-        of_mean = Z * np.sqrt(variance / ROWS)
-        of_variance = Z * np.sqrt(max(0.0, excess + 2 * variance**2) / ROWS) + of_mean**2
-        verdict.findings += [
-            Finding(f"mean of {name}", float(abs(samples[name].mean() - mean)), float(of_mean)),
-            Finding(f"variance of {name}", float(abs(samples[name].var() - variance)), float(of_variance)),
-        ]
     verdict.findings.sort(key=lambda finding: -finding.ratio)
     return verdict
 
 
-def _samples(implementation: Implementation, case: Case) -> dict[str, Array]:
+def _moments(name: str, sample: Array, constant: Array, slope: Array, p: float) -> list[Finding]:
+    """Compare the moments of a sample with those of constant + slope @ factors."""
+    if not slope.any():
+        return []
+    variance = p / (1 - p) * (slope**2).sum()
+    # A sum over the rows rounds, which counts only where dropout hardly moves it.
+    rounding = FACTOR * ROWS * unit_roundoff(torch.float64) * (abs(constant) + np.abs(slope).sum())
+    of_mean = Z * np.sqrt(variance / ROWS) + rounding
+    findings = [Finding(f"mean of {name}", float(abs(sample.mean() - constant - slope.sum())), float(of_mean))]
+    if sample.size == ROWS:
+        # Fourth cumulant of a sum of independent scaled Bernoulli variables: how far a sample variance strays.
+        excess = p * (1 - 6 * p * (1 - p)) / (1 - p) ** 3 * (slope**4).sum()
+        of_variance = Z * np.sqrt(max(0.0, excess + 2 * variance**2) / ROWS) + of_mean**2
+        findings.append(Finding(f"variance of {name}", float(abs(sample.var() - variance)), float(of_variance)))
+    return findings
+
+
+def _samples(implementation: Implementation, case: Case) -> Sums:
     """Run the layer once on ROWS copies of the case's one row: each row is a draw."""
     wide = replace(case, batch=ROWS)
     tensors = {name: tensor.expand(-1, ROWS, -1) for name, tensor in tensors_of(case).items()}
+    builtin = loaded_builtin(case)
     with global_seed(case), exact_products():
-        layer = candidate(implementation, loaded_builtin(case), case)
+        layer = candidate(implementation, builtin, case).train()
         found = call(layer, wide, tensors)
-    gradient = found["input.grad"]
-    found["input.grad"] = torch.zeros_like(tensors["input"]) if gradient is None else gradient
-    arrays = {name: tensor.detach().cpu().double().numpy() for name, tensor in found.items() if tensor is not None}
-    return _with_both(_sums(arrays, case), _linear_in_masks(case)[1])
+    gradients = implementation.gradients_of(layer)
+    found |= {f"{name}.grad": gradients.get(name) for name, _ in builtin.named_parameters()}
+    shapes = {"input.grad": tensors["input"]} | {f"{name}.grad": p for name, p in builtin.named_parameters()}
+    for name, like in shapes.items():
+        found[name] = torch.zeros_like(like) if found[name] is None else found[name]
+    return _sums({name: tensor.detach().cpu().double().numpy() for name, tensor in found.items()}, case)
 
 
-def _linear_in_masks(case: Case) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Return each sum without the dropped layer's output, and its slope in every factor, from the oracle."""
-    spec = case.spec
+def _linear_in_masks(case: Case) -> tuple[Sums, Sums]:
+    """Return each sum without the lower layer's output, and its slope in every factor, from the oracle."""
+    spec, tensors = case.spec, {name: tensor.numpy() for name, tensor in tensors_of(case).items()}
     features = spec.num_directions * spec.state_size
-    factors = case.seq_len * features
-    masks = np.concatenate([np.zeros((1, factors)), np.eye(factors)]).T.reshape(case.seq_len, features, -1)
-    rows = {name: np.repeat(tensor.numpy(), factors + 1, axis=1) for name, tensor in tensors_of(case).items()}
-    inputs = Inputs(
-        rows["input"],
-        rows.get("h_0"),
-        rows.get("c_0"),
-        None,
-        {"output": rows["output"]},
-        [masks.swapaxes(1, 2)],
-    )
     weights = {name: weight.numpy() for name, weight in weights_of(case).items()}
-    sums = _sums(evaluate(spec, weights, inputs), case)
-    slopes = {name: values[1:] - values[0] for name, values in sums.items()}
-    return (
-        _with_both({name: values[0] for name, values in sums.items()}, slopes),
-        _with_both(slopes, slopes),
-    )
+    sums = []
+    for mask in np.concatenate([np.zeros((1, case.seq_len * features)), np.eye(case.seq_len * features)]):
+        masks = [mask.reshape(case.seq_len, 1, features)]
+        inputs = Inputs(
+            tensors["input"],
+            tensors.get("h_0"),
+            tensors.get("c_0"),
+            cotangents={"output": tensors["output"]},
+            masks=masks,
+        )
+        sums.append(_sums(evaluate(spec, weights, inputs), case))
+    without, *with_one = sums
+    constants = {name: value.sum() for name, value in without.items()}
+    return constants, {name: np.array([one[name].sum() - constants[name] for one in with_one]) for name in constants}
 
 
-def _sums(results: dict[str, Array], case: Case) -> dict[str, Array]:
-    """Return S and G of every row, taken with one random tensor each."""
+def _sums(results: dict[str, Array], case: Case) -> Sums:
+    """Return S and G of every row and, in units of a row, the sum over each parameter's gradient."""
+    rows = results["output"].shape[1]
     of_output = tensors_of(case)["output"].numpy()
-    of_gradient = draw(case.seed + GRADIENT_SUM, case.seq_len, 1, case.spec.input_size).numpy()
-    return {
+    of_gradient = draw(case.seed + RANDOM_SUM, case.seq_len, 1, case.spec.input_size).numpy()
+    found = {
         "output": (results["output"] * of_output).sum(axis=(0, 2)),
         "input.grad": (results["input.grad"] * of_gradient).sum(axis=(0, 2)),
     }
+    for k, (name, shape) in enumerate(case.spec.parameter_shapes().items(), start=1):
+        weights = draw(case.seed + RANDOM_SUM + k, *shape).numpy()
+        found[f"{name}.grad"] = (results[f"{name}.grad"] * weights).sum(keepdims=True) / rows
+    return found
 
 
-def _with_both(sums: dict[str, Array], slopes: dict[str, Array]) -> dict[str, Array]:
+def _with_both(sums: Sums, slopes: Sums) -> Sums:
     units = {name: np.sqrt((slopes[name] ** 2).sum()) for name in ("output", "input.grad")}
     if not all(units.values()):
         return sums

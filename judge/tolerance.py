@@ -95,6 +95,13 @@ class Perturbed:
         noisy += (noisy != 0) * self._take(self._noise, noisy.shape)  # tanh(0) is 0 however it is evaluated
         return x
 
+    def kink(self, x: Array) -> Array:
+        """Return x with its zeros moved to either side of a kink in all copies but the first."""
+        moved = x.copy()
+        noisy = moved[..., 1:, :, :, :]
+        noisy += (noisy == 0) * self._take(self._noise, noisy.shape)
+        return moved
+
     def _take(self, pool: Array, shape: tuple[int, ...]) -> Array:
         size = math.prod(shape)
         if self._position + size > POOL:

@@ -46,6 +46,9 @@ class Rounding(Protocol):
     def activation(self, x: Array) -> Array:
         """Round tanh or sigma: noise relative to 1, however they are evaluated."""
 
+    def kink(self, x: Array) -> Array:
+        """Return x with its zeros moved to either side: at a kink any slope in between is right."""
+
 
 class Exact:
     """Leaves every intermediate result as it is."""
@@ -56,7 +59,7 @@ class Exact:
         """Return x."""
         return x
 
-    activation = __call__
+    activation = kink = __call__
 
 
 def sigma(x: Shaped[np.ndarray, "*axes"]) -> Shaped[np.ndarray, "*axes"]:
@@ -87,8 +90,8 @@ class ReluCell:
     @staticmethod
     def forward(a_ih: Gates, a_hh: Gates, h_prev: State, c_prev: Hidden | None, rnd: Rounding) -> Any:
         """Return h, c (none here) and what the backward pass needs."""
-        h = np.maximum(rnd(a_ih + a_hh), 0)
-        return h, c_prev, (h > 0,)
+        a = rnd(a_ih + a_hh)
+        return np.maximum(a, 0), c_prev, (rnd.kink(a) > 0,)
 
     @staticmethod
     def backward(dh: Hidden, dc: Hidden | None, saved: Any, rnd: Rounding) -> Any:

@@ -41,10 +41,10 @@ class Inputs:
 
 def evaluate(
     spec: LayerSpec,
-    weights: Mapping[str, Shaped[np.ndarray, "..."]],
+    weights: Mapping[str, Shaped[np.ndarray, ...]],
     inputs: Inputs,
     rounding: Rounding | None = None,
-) -> dict[str, Shaped[np.ndarray, "..."]]:
+) -> dict[str, Shaped[np.ndarray, ...]]:
     """Run a stack forward and, given cotangents, backward, in the dtype of the input.
 
     Args:
