@@ -1,0 +1,1 @@
+"""Timing the layers side by side, and measuring the tolerance."""

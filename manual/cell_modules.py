@@ -1,0 +1,227 @@
+"""RNNCell, GRUCell and LSTMCell, drop-in for those of torch.nn: a cell and its parameters."""
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from . import checks
+from .cells import gru_cell, lstm_cell, rnn_cell
+from .structure import Device
+
+
+class RecurrentCell(nn.Module):
+    """What RNNCell, GRUCell and LSTMCell share: the parameters, and the layout of input and state."""
+
+    num_gates: ClassVar[int]
+    state_names: ClassVar[tuple[str, ...]] = ("hidden",)
+
+    weight_ih: Tensor
+    weight_hh: Tensor
+    bias_ih: Tensor | None
+    bias_hh: Tensor | None
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.bias = bias
+        gates = self.num_gates * hidden_size
+        weights: dict[str, tuple[int, ...]] = {
+            "weight_ih": (gates, input_size),
+            "weight_hh": (gates, hidden_size),
+        }
+        biases = {"bias_ih": (gates,), "bias_hh": (gates,)}
+        for name, shape in (weights | biases).items():
+            absent = name in biases and not bias
+            parameter = None if absent else nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+            self.register_parameter(name, parameter)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw every parameter from U(-1/sqrt(hidden_size), 1/sqrt(hidden_size)), in their order."""
+        bound = 1 / math.sqrt(self.hidden_size) if self.hidden_size > 0 else 0
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def extra_repr(self) -> str:
+        """The sizes, then every option that is not at its default."""
+        bias = "" if self.bias is True else f", bias={self.bias}"
+        return f"{self.input_size}, {self.hidden_size}{bias}"
+
+    def _run(self, input: Tensor, states: Sequence[Tensor] | None) -> tuple[Tensor, ...]:
+        """Take the step from the given states, or from zeros; without a batch, as a batch of one."""
+        checks.check_cell_ranks(type(self).__name__, input, states or (), self.state_names)
+        batched = input.dim() == 2
+        if not batched:
+            input = input.unsqueeze(0)
+            states = states and [state.unsqueeze(0) for state in states]
+        if states is None:
+            zeros = torch.zeros(input.size(0), self.hidden_size, dtype=input.dtype, device=input.device)
+            states = [zeros] * len(self.state_names)
+        checks.check_cell_sizes(input, states, self.input_size, self.hidden_size)
+        checks.check_devices(input, states, list(self.parameters()))
+        states = self._step(input, *states)
+        return tuple(states) if batched else tuple(state.squeeze(0) for state in states)
+
+    def _step(self, x_t: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """The next states, the hidden state first."""
+        raise NotImplementedError
+
+
+class RNNCell(RecurrentCell):
+    """One step of the Elman RNN, drop-in for torch.nn.RNNCell.
+
+    h_t = tanh(W_ih x_t + b_ih + W_hh h_prev + b_hh), or relu in place of tanh
+
+    Args:
+        input_size: number of features of the input.
+        hidden_size: number of features of the hidden state.
+        bias: whether the cell has b_ih and b_hh.
+        nonlinearity: "tanh" or "relu"; any other is refused at the first call, as torch.nn.RNNCell does.
+        device: device of the parameters.
+        dtype: dtype of the parameters.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.RNNCell.html
+    """
+
+    num_gates = 1
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, device, dtype)
+        self.nonlinearity = nonlinearity
+
+    def extra_repr(self) -> str:
+        """The sizes, then every option that is not at its default."""
+        nonlinearity = "" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity}"
+        return super().extra_repr() + nonlinearity
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """Take one step.
+
+        Args:
+            input: x_t, (batch, input) or (input).
+            hx: h_prev, (batch, hidden) or (hidden); None for zeros.
+
+        Returns:
+            h_t, as hx.
+
+        Raises:
+            ValueError: input or hx is neither 1-D nor 2-D.
+            RuntimeError: a size, dtype or device does not fit, or the nonlinearity is unknown.
+        """
+        [h_t] = self._run(input, None if hx is None else [hx])
+        return h_t
+
+    def _step(self, x_t: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        if self.nonlinearity not in ("tanh", "relu"):
+            raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
+        [h_prev] = states
+        h_t = rnn_cell(
+            x_t.unsqueeze(0),
+            h_prev.unsqueeze(0),
+            self.weight_ih.t().unsqueeze(0),
+            self.weight_hh.t().unsqueeze(0),
+            None if self.bias_ih is None else self.bias_ih.unsqueeze(0),
+            None if self.bias_hh is None else self.bias_hh.unsqueeze(0),
+            getattr(torch, self.nonlinearity),
+        )
+        return (h_t.squeeze(0),)
+
+
+class GRUCell(RecurrentCell):
+    """One step of the GRU, drop-in for torch.nn.GRUCell.
+
+    The equations are those of `gru_cell`.
+
+    Args:
+        input_size: number of features of the input.
+        hidden_size: number of features of the hidden state.
+        bias: whether the cell has b_ih and b_hh.
+        device: device of the parameters.
+        dtype: dtype of the parameters.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.GRUCell.html (the reset after the product)
+    """
+
+    num_gates = 3
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """Take one step.
+
+        Args:
+            input: x_t, (batch, input) or (input).
+            hx: h_prev, (batch, hidden) or (hidden); None for zeros.
+
+        Returns:
+            h_t, as hx.
+
+        Raises:
+            ValueError: input or hx is neither 1-D nor 2-D.
+            RuntimeError: a size, dtype or device does not fit.
+        """
+        [h_t] = self._run(input, None if hx is None else [hx])
+        return h_t
+
+    def _step(self, x_t: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        [h_prev] = states
+        return (gru_cell(x_t, h_prev, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh),)
+
+
+class LSTMCell(RecurrentCell):
+    """One step of the LSTM, drop-in for torch.nn.LSTMCell.
+
+    The equations are those of `lstm_cell`, without a projection.
+
+    Args:
+        input_size: number of features of the input.
+        hidden_size: number of features of the hidden and the cell state.
+        bias: whether the cell has b_ih and b_hh.
+        device: device of the parameters.
+        dtype: dtype of the parameters.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTMCell.html
+    """
+
+    num_gates = 4
+    state_names = ("hx[0]", "hx[1]")
+
+    def forward(self, input: Tensor, hx: tuple[Tensor, ...] | None = None) -> tuple[Tensor, Tensor]:
+        """Take one step.
+
+        Args:
+            input: x_t, (batch, input) or (input).
+            hx: (h_prev, c_prev), each (batch, hidden) or (hidden); None for zeros.
+
+        Returns:
+            (h_t, c_t), as hx.
+
+        Raises:
+            ValueError: input, h_prev or c_prev is neither 1-D nor 2-D.
+            RuntimeError: a size, dtype or device does not fit, or hx has not two tensors.
+            TypeError: hx is a single tensor.
+        """
+        checks.check_pair(hx, "lstm_cell")
+        h_t, c_t = self._run(input, hx)
+        return h_t, c_t
+
+    def _step(self, x_t: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        h_prev, c_prev = states
+        return lstm_cell(x_t, h_prev, c_prev, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)

@@ -1,0 +1,80 @@
+"""A step function over time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from .structure import Sequences, State, StepState, map_state
+
+# (x_t, state of the step before) -> (output_t, state)
+Step: TypeAlias = Callable[[Tensor, Any], tuple[Tensor, Any]]
+
+
+def unroll(step: Step, input: Sequences, state: StepState) -> tuple[Sequences, StepState]:
+    """Run a step over time, handing each step the state of the step before.
+
+    output_t, state_t = step(x_t, state_{t-1})
+
+    Packed sequences come longest first, so the batch shrinks from step to step: a sequence that has ended
+    leaves the batch with the state it ended in.
+
+    Args:
+        step: takes x_t (batch, features) and a state, returns output_t (batch, hidden) and the next state.
+        input: padded (seq, batch, features) of at least one step, or packed with data (rows, features).
+        state: state before the first step, a tensor or a tuple of tensors (batch, hidden).
+
+    Returns:
+        output, the outputs of all steps, padded (seq, batch, hidden) or packed as the input.
+        state, that of each sequence after its own last step, as the given one.
+    """
+    if isinstance(input, PackedSequence):
+        return _unroll_packed(step, input, state)
+    outputs = []
+    for x_t in input.unbind(0):
+        output_t, state = step(x_t, state)
+        outputs.append(output_t)
+    return torch.stack(outputs), state  # (seq, batch, hidden)
+
+
+def _unroll_packed(step: Step, input: PackedSequence, state: StepState) -> tuple[PackedSequence, StepState]:
+    batch_sizes = input.batch_sizes.tolist()
+    steps = zip(torch.split(input.data, batch_sizes), [*batch_sizes[1:], 0], strict=True)
+    outputs, ended = [], []
+    for x_t, remaining in steps:
+        output_t, state = step(x_t, state)
+        outputs.append(output_t)
+        if remaining < len(x_t):
+            ended.append(map_state(lambda s, n=remaining: s[n:], state))
+            state = map_state(lambda s, n=remaining: s[:n], state)
+    # Who ends last comes first in the batch.
+    state = map_state(lambda *tensors: torch.cat(tensors), *reversed(ended))
+    return PackedSequence(torch.cat(outputs), *input[1:]), state
+
+
+@dataclass(frozen=True)
+class Unrolled:
+    """The layer of one direction: a step unrolled over time, called as the layers of torch.nn are.
+
+    Args:
+        step: as that of `unroll`.
+    """
+
+    step: Step
+
+    def __call__(self, input: Sequences, state: State) -> tuple[Sequences, State]:
+        """Run over the whole input.
+
+        Args:
+            input: padded (seq, batch, features), or packed with data (rows, features).
+            state: initial state, a tensor or a tuple of tensors (1, batch, hidden).
+
+        Returns:
+            output, padded (seq, batch, hidden) or packed as the input.
+            state, the final one, as the initial one.
+        """
+        output, state = unroll(self.step, input, map_state(lambda s: s.squeeze(0), state))
+        return output, map_state(lambda s: s.unsqueeze(0), state)
