@@ -43,18 +43,21 @@ def _linear(case: Case) -> Case:
 
 
 TRIALS = (
-    Trial("forward", "equations", judge, {"states"}),
+    Trial("forward", "equations", judge, {"states", "modes"}),
     Trial("gradients", "equations", judge, {"gradients", "states", "modes"}, needs=("gradients",)),
     Trial("state", "given", judge, {"gradients", "states", "modes"}, needs=("initial_state",)),
-    Trial("state", "carried", relations.cut_and_carry, {"states"}, needs=("initial_state",), adapt=_two_steps),
-    Trial("state", "absent is zero", relations.absent_is_zero, {"states"}, needs=("initial_state",), share=0.5),
-    Trial("state", "second call", relations.second_call, {"states"}, share=0.5),
+    Trial("state", "carried", relations.cut_and_carry, {"states", "modes"}, needs=("initial_state",), adapt=_two_steps),
     Trial(
-        "stacking", "layers", judge, {"stack", "gradients", "states"},
+        "state", "absent is zero", relations.absent_is_zero, {"states", "modes"},
+        needs=("initial_state",), share=0.5,
+    ),
+    Trial("state", "second call", relations.second_call, {"states", "modes"}, share=0.5),
+    Trial(
+        "stacking", "layers", judge, {"stack", "gradients", "states", "modes"},
         needs=("num_layers",), fixed={"bidirectional": False},
     ),
     Trial(
-        "stacking", "directions", judge, {"stack", "gradients", "states"},
+        "stacking", "directions", judge, {"stack", "gradients", "states", "modes"},
         needs=("bidirectional",), fixed={"bidirectional": True, "num_layers": 1},
     ),
     Trial(
@@ -65,7 +68,7 @@ TRIALS = (
         "packed", "equations", judge, {"packed", "stack", "gradients", "states", "modes"},
         needs=("packed",), adapt=_packed,
     ),
-    Trial("layouts", "equations", judge, {"layouts", "stack", "gradients", "states", "modes"}),
+    Trial("layouts", "equations", judge, {"layouts", "stack", "gradients", "states", "modes"}, share=2.0),
     Trial(
         "dropout", "eval", dropout.certain, {"stack", "gradients", "states", "layouts", "packed"},
         needs=("dropout",), adapt=_dropping(0.5, "train", "eval"), share=0.5,
@@ -88,18 +91,19 @@ TRIALS = (
         needs=("dropout",), adapt=_dropping(0.5, "train"), share=0.5, like_builtin=True,
     ),
     Trial(
-        "relations", "time reversal", relations.time_reversal, {"stack", "states"},
+        "relations", "time reversal", relations.time_reversal, {"stack", "states", "modes"},
         needs=("bidirectional",), fixed={"num_layers": 1, "bidirectional": True}, share=0.5,
     ),
     Trial(
-        "relations", "cut and carry", relations.cut_and_carry, {"stack", "states", "layouts"},
+        "relations", "cut and carry", relations.cut_and_carry, {"stack", "states", "modes", "layouts"},
         needs=("initial_state",), fixed={"bidirectional": False}, adapt=_two_steps, share=0.5,
     ),
     Trial(
-        "relations", "batch permutation", relations.batch_permutation, {"stack", "states", "layouts"}, share=0.5
+        "relations", "batch permutation", relations.batch_permutation, {"stack", "states", "modes", "layouts"},
+        share=0.5,
     ),
     Trial(
-        "relations", "one by one", relations.one_by_one, {"stack", "states", "packed"},
+        "relations", "one by one", relations.one_by_one, {"stack", "states", "modes", "packed"},
         needs=("packed",), adapt=_packed, share=0.5,
     ),
 )  # fmt: skip

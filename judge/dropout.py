@@ -25,6 +25,7 @@ from .verdict import Finding, Verdict, candidate, case_bounds, exact_products, j
 ROWS = 4096  # draws, one for each row of a batch
 RANDOM_SUM = 300  # seed of the random sums, counted from the case's
 Z = 6.0  # half-width of the intervals in standard errors: a right layer misses one 2e-9 of the time
+FALSE_ALARM = 2e-9  # and this often the distance between two samples of one distribution
 
 
 Sums = dict[str, Array]
@@ -92,6 +93,8 @@ def distribution(implementation: Implementation, case: Case) -> Verdict:
         verdict.findings += _moments(name, sample, constants[name], slopes[name], case.spec.dropout)
         if not slopes[name].any():
             verdict.undetermined.append(name)
+    if slopes["output"].any():
+        verdict.findings.append(_distance(samples["output"], constants["output"], slopes["output"], case))
     verdict.findings.sort(key=lambda finding: -finding.ratio)
     return verdict
 
@@ -111,6 +114,23 @@ def _moments(name: str, sample: Array, constant: Array, slope: Array, p: float) 
         of_variance = Z * np.sqrt(max(0.0, excess + 2 * variance**2) / ROWS) + of_mean**2
         findings.append(Finding(f"variance of {name}", float(abs(sample.var() - variance)), float(of_variance)))
     return findings
+
+
+def _distance(sample: Array, constant: Array, slope: Array, case: Case) -> Finding:
+    """Compare the distribution of a sample with that of constant + slope @ factors: Kolmogorov and Smirnov's distance.
+
+    Both are blurred by a twentieth of a standard deviation, so that rounding moves no atom past another.
+    """
+    random = np.random.default_rng(case.seed)
+    p = case.spec.dropout
+    factors = (random.random((16 * ROWS, len(slope))) >= p) / (1 - p)
+    blur = 0.05 * np.sqrt(p / (1 - p) * (slope**2).sum())
+    drawn = np.sort(constant + factors @ slope + blur * random.standard_normal(len(factors)))
+    came = np.sort(sample + blur * random.standard_normal(len(sample)))
+    both = np.concatenate([drawn, came])
+    shares = [np.searchsorted(values, both, side="right") / len(values) for values in (drawn, came)]
+    limit = np.sqrt(-0.5 * np.log(FALSE_ALARM / 2) * (1 / len(drawn) + 1 / len(came)))
+    return Finding("distribution of output", float(np.abs(shares[0] - shares[1]).max()), float(limit))
 
 
 def _samples(implementation: Implementation, case: Case) -> Sums:

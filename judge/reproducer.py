@@ -101,11 +101,19 @@ def _layers(case: Case, implementation: Implementation) -> list[str]:
 def _calls(case: Case, tensor: str, implementation: Implementation) -> list[str]:
     """Write the calls of the case and the return of the tensor that is wrong."""
     lines = _call(case, tensor)
-    calls = len(case.modes)
-    if case.modes != ("train",):
-        calls_before = [(EARLIER_CALL * (calls - 1 - k), mode == "train") for k, mode in enumerate(case.modes)]
-        steps = [f"for offset, training in {calls_before}:", "    layer.train(training).zero_grad()"]
-        lines = steps + ["    " + line for line in lines]
+    if len(case.modes) > 1:
+        last = len(case.modes) - 1
+        calls = [
+            (EARLIER_CALL * (k + 1) if k < last else 0, mode == "train", k < last) for k, mode in enumerate(case.modes)
+        ]
+        loop = [
+            f"for offset, training, earlier in {calls}:  # earlier calls: larger, with other weights",
+            "    layer.train(training).zero_grad()",
+            "    if earlier: [p.data.neg_() for p in layer.parameters()]",
+        ]
+        lines = loop + ["    " + line for line in lines]
+    elif case.modes == ("eval",):
+        lines = ["layer.eval()", *lines]
     if case.frozen:
         frozen = f"for name, p in layer.named_parameters(): p.requires_grad_(name not in {case.frozen})"
         lines = [frozen, *lines]
@@ -114,35 +122,45 @@ def _calls(case: Case, tensor: str, implementation: Implementation) -> list[str]
 
 def _call(case: Case, tensor: str) -> list[str]:
     spec, rows = case.spec, case.spec.num_layers * case.spec.num_directions
-    sequence = (case.seq_len, case.batch, spec.num_directions * spec.state_size)
-    h, c = (rows, case.batch, spec.state_size), (rows, case.batch, spec.hidden_size)
-    lines = _argument(case, "x", "input", (case.seq_len, case.batch, spec.input_size))
+    steps, batch = _larger(case, case.seq_len), _larger(case, case.batch) if case.batched else "1"
+    h, c = (rows, batch, spec.state_size), (rows, batch, spec.hidden_size)
+    lines = _argument(case, "x", "input", (steps, batch, spec.input_size))
     if case.states != "absent":
         for name, shape in (("h_0", h), ("c_0", c))[: 2 if spec.kind == "lstm" else 1]:
             lines += _argument(case, name, name, shape)
+    state = "" if case.states == "absent" else ", (h_0, c_0)" if spec.kind == "lstm" else ", h_0"
     given = "x"
     if case.lengths is not None:
         # The same data in either order of axes, so that packing a time-major tensor serves both.
-        lines.insert(
-            0,
-            "pack = lambda t: torch.nn.utils.rnn.pack_padded_sequence("
-            f"t, {list(case.lengths)}, enforce_sorted={case.enforce_sorted})",
-        )
+        pack = f"lambda t: torch.nn.utils.rnn.pack_padded_sequence(t, {list(case.lengths)}, "
+        lines.insert(0, f"pack = {pack}enforce_sorted={case.enforce_sorted})")
         given = "pack(x.transpose(0, 1))" if spec.batch_first else "pack(x)"
-    if case.states != "absent":
-        given += ", (h_0, c_0)" if spec.kind == "lstm" else ", h_0"
-    lines.append(f"output, {'(h_n, c_n)' if spec.kind == 'lstm' else 'h_n'} = layer({given})")
+        given = f"x if earlier else {given}" if len(case.modes) > 1 else given
+    lines.append(f"output, {'(h_n, c_n)' if spec.kind == 'lstm' else 'h_n'} = layer({given}{state})")
+    if len(case.modes) > 1:
+        lines.append("if earlier:")
+        lines += ["    output.sum().backward()"] if case.cotangents else []
+        lines += [
+            "    [p.data.neg_() for p in layer.parameters()]",
+            "    continue",
+        ]
     if case.lengths is not None:
         lines.append("output = output.data")
     if not tensor.endswith(".grad"):
         return lines
+    sequence = (case.seq_len, case.batch, spec.num_directions * spec.state_size)
+    h, c = (rows, case.batch, spec.state_size), (rows, case.batch, spec.hidden_size)
     shapes = {"output": sequence, "h_n": h, "c_n": c}
     cotangents = [_cotangent(case, name, shapes[name]) for name in case.cotangents]
     lines.append(f"torch.autograd.backward([{', '.join(case.cotangents)}], [{', '.join(cotangents)}])")
     return lines
 
 
-def _argument(case: Case, variable: str, name: str, shape: tuple[int, ...]) -> list[str]:
+def _larger(case: Case, size: int) -> str:
+    return f"{size} + earlier" if len(case.modes) > 1 else str(size)
+
+
+def _argument(case: Case, variable: str, name: str, shape: tuple[int | str, ...]) -> list[str]:
     code = _drawn(case, name, shape)
     if name != "input" and case.states == "zeros":
         code = code.replace(f"draw({_seed(case, name)}, ", "torch.zeros(")
@@ -156,13 +174,13 @@ def _argument(case: Case, variable: str, name: str, shape: tuple[int, ...]) -> l
     return lines
 
 
-def _cotangent(case: Case, name: str, shape: tuple[int, ...]) -> str:
+def _cotangent(case: Case, name: str, shape: tuple[int | str, ...]) -> str:
     if name == "output" and case.lengths is not None:
         return f"pack(draw({_seed(case, name)}, {', '.join(map(str, shape))})).data.to(output)"
     return f"{_drawn(case, name, shape)}.to({name})"
 
 
-def _drawn(case: Case, name: str, shape: tuple[int, ...]) -> str:
+def _drawn(case: Case, name: str, shape: tuple[int | str, ...]) -> str:
     scale = f", scale={case.input_scale}" if name == "input" and case.input_scale != 1 else ""
     code = f"draw({_seed(case, name)}, {', '.join(map(str, shape))}{scale})"
     if not case.batched:

@@ -44,12 +44,13 @@ def run(implementation: Implementation, layer: nn.Module, case: Case) -> dict[st
     for parameter_name, parameter in layer.named_parameters():
         parameter.requires_grad_(parameter_name not in case.frozen)
     before = _snapshot(layer.named_parameters())
-    for last, mode in enumerate(case.modes, start=1 - len(case.modes)):
-        layer.train(mode == "train")
-        layer.zero_grad(set_to_none=True)
-        if case.dropout_seed is not None:
-            torch.manual_seed(case.dropout_seed)
-        found = call(layer, case, tensors_of(case, EARLIER_CALL * -last))
+    for k, mode in enumerate(case.modes[:-1]):
+        _earlier_call(layer, case, mode, EARLIER_CALL * (k + 1))
+    layer.train(case.modes[-1] == "train")
+    layer.zero_grad(set_to_none=True)
+    if case.dropout_seed is not None:
+        torch.manual_seed(case.dropout_seed)
+    found = call(layer, case, tensors_of(case))
     if case.cotangents:
         for name, gradient in implementation.gradients_of(layer).items():
             if name in case.frozen and gradient is not None:
@@ -58,6 +59,27 @@ def run(implementation: Implementation, layer: nn.Module, case: Case) -> dict[st
                 found[f"{name}.grad"] = gradient
     _require_unchanged(before, _snapshot(layer.named_parameters()), "parameter")
     return {name: _on_cpu(tensor) for name, tensor in found.items()}
+
+
+def _earlier_call(layer: nn.Module, case: Case, mode: str, seeds: int) -> None:
+    """Train on or evaluate other, larger tensors with other weights: nothing of it may stay in the layer."""
+    batch = case.batch + 1 if case.batched else 1
+    loss = ("output",) if case.cotangents else ()
+    other = replace(case, seq_len=case.seq_len + 1, batch=batch, lengths=None, cotangents=loss)
+    tensors = tensors_of(other, seeds)
+    if loss:
+        tensors["output"] = torch.ones_like(tensors["output"])
+    layer.train(mode == "train")
+    layer.zero_grad(set_to_none=True)
+    _negate_weights(layer)
+    call(layer, other, tensors)
+    _negate_weights(layer)
+
+
+@torch.no_grad()
+def _negate_weights(layer: nn.Module) -> None:
+    for parameter in layer.parameters():
+        parameter.neg_()
 
 
 def run_tensors(layer: nn.Module, case: Case, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -230,12 +252,13 @@ def _check_packed(output: Any, sequence: PackedSequence, features: int, case: Ca
         raise Misbehaviour(f"expected output to be a PackedSequence, got {_kind_of(output)}")
     _check_tensor("output.data", output.data, torch.Size((len(sequence.data), features)), case)
     for field in ("batch_sizes", "sorted_indices", "unsorted_indices"):
-        came, expected = getattr(output, field), getattr(sequence, field)
-        same = came is expected or (
-            isinstance(came, Tensor) and isinstance(expected, Tensor) and torch.equal(came, expected)
-        )
-        if not same:
+        came, expected = (_listed(getattr(packed, field), case) for packed in (output, sequence))
+        if came != expected:
             raise Misbehaviour(f"expected output.{field} to be the input's {expected}, got {came}")
+
+
+def _listed(indices: Tensor | None, case: Case) -> list[int]:
+    return list(range(case.batch)) if indices is None else indices.tolist()  # None is the order as it is
 
 
 def _kind_of(value: Any) -> str:
