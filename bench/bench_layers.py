@@ -124,7 +124,7 @@ def cases() -> list[Any]:
     return listed
 
 
-@pytest.mark.benchmark(max_time=0.5, min_rounds=5, warmup=True, warmup_iterations=2)
+@pytest.mark.benchmark(max_time=0.5, min_rounds=5, warmup=True, warmup_iterations=2, disable_gc=True)
 @pytest.mark.parametrize(("device", "kind", "shape", "step", "implementation"), cases())
 def test_time(benchmark: Any, device: str, kind: str, shape: Shape, step: str, implementation: str) -> None:
     if device == "cuda" and not torch.cuda.is_available():

@@ -11,7 +11,7 @@ import torch
 from . import dropout, relations
 from .cases import Case
 from .examine import DEFAULT_EXAMPLES, Trial, examine
-from .implementation import dtype_named, implementation_from, require_buildable
+from .implementation import dtype_named, implementation_from, missing_device, require_buildable
 from .verdict import ParityError, judge
 
 LINEAR = (torch.float64,)  # the dtype with digits enough beside weights of 1e-4
@@ -21,7 +21,7 @@ def _packed(case: Case) -> Case:
     """Pack every case, with the lengths counting down from seq_len where none were drawn."""
     if case.lengths is not None:
         return case
-    return replace(case, lengths=tuple(max(1, case.seq_len - row) for row in range(case.batch)))
+    return replace(case, batched=True, lengths=tuple(max(1, case.seq_len - row) for row in range(case.batch)))
 
 
 def _two_steps(case: Case) -> Case:
@@ -36,15 +36,22 @@ def _dropping(p: float, *modes: str) -> Callable[[Case], Case]:
 
 
 def _linear(case: Case) -> Case:
-    """Make the upper layer linear in its input, and the loss a sum over the output alone."""
+    """Make the upper layers linear in their input, and the loss a sum over the output alone, for a batch of one row."""
     case = _dropping((0.2, 0.5, 0.8)[case.seed % 3], "train")(case)
-    case = replace(case, batch=1, seq_len=min(case.seq_len, 3), weight_scale=1e-4, input_scale=1.0)
-    return replace(case, cotangents=("output",), frozen=(), input_grad=True)
+    seq_len, packed = min(case.seq_len, 3), case.lengths is not None
+    spec = replace(case.spec, num_layers=max(2, min(3, case.spec.num_layers)))
+    one_row = replace(case, spec=spec, seq_len=seq_len, batch=1, batched=True, lengths=(seq_len,) if packed else None)
+    plain = replace(one_row, weight_scale=1e-4, input_scale=1.0, cotangents=("output",), plain_sum=False, frozen=())
+    return replace(plain, input_grad=True, input_layout="contiguous", state_layout="contiguous")
 
 
 TRIALS = (
     Trial("forward", "equations", judge, {"states", "modes"}),
     Trial("gradients", "equations", judge, {"gradients", "states", "modes"}, needs=("gradients",)),
+    Trial(
+        "gradients", "two losses", relations.two_losses, {"gradients", "stack", "states", "layouts", "packed"},
+        needs=("gradients",), share=0.5,
+    ),
     Trial("state", "given", judge, {"gradients", "states", "modes"}, needs=("initial_state",)),
     Trial("state", "carried", relations.cut_and_carry, {"states", "modes"}, needs=("initial_state",), adapt=_two_steps),
     Trial(
@@ -62,10 +69,10 @@ TRIALS = (
     ),
     Trial(
         "stacking", "both", judge, {"stack", "gradients", "states", "modes"},
-        needs=("num_layers", "bidirectional"), fixed={"bidirectional": True},
+        needs=("num_layers", "bidirectional"), fixed={"bidirectional": True}, share=1.5,
     ),
     Trial(
-        "packed", "equations", judge, {"packed", "stack", "gradients", "states", "modes"},
+        "packed", "equations", judge, {"packed", "layouts", "stack", "gradients", "states", "modes"},
         needs=("packed",), adapt=_packed,
     ),
     Trial("layouts", "equations", judge, {"layouts", "stack", "gradients", "states", "modes"}, share=2.0),
@@ -82,9 +89,9 @@ TRIALS = (
         needs=("dropout", "num_layers"), adapt=_dropping(0.5, "train"), share=0.5,
     ),
     Trial(
-        "dropout", "distribution", dropout.distribution, {"stack", "states"},
-        needs=("dropout", "num_layers", "gradients"), fixed={"num_layers": 2, "nonlinearity": "tanh"},
-        adapt=_linear, share=0.1, dtypes=LINEAR,
+        "dropout", "distribution", dropout.distribution, {"stack", "states", "layouts", "packed"},
+        needs=("dropout", "num_layers", "gradients"), fixed={"nonlinearity": "tanh"},
+        adapt=_linear, share=0.2, dtypes=LINEAR,
     ),
     Trial(
         "dropout", "like the built-in", dropout.like_builtin, {"stack", "gradients", "states", "layouts"},
@@ -140,7 +147,7 @@ def assert_parity(
     *,
     dtype: torch.dtype | str = torch.float64,
     device: str = "cpu",
-    aspects: Sequence[str] = ASPECTS,
+    aspects: Sequence[str] | str = ASPECTS,
     examples: int = DEFAULT_EXAMPLES,
     seed: int = 0,
 ) -> None:
@@ -159,11 +166,18 @@ def assert_parity(
     Raises:
         ParityError: an AssertionError with the worst tensor, its error and bound, and a reproducer.
         ImplementationError: the implementation does not import or build.
-        ValueError: an unknown kind, dtype or aspect, or nothing of what is asked is supported.
+        ValueError: an unknown kind, dtype, device or aspect, a device that is not there, or nothing of what is asked is
+            supported.
     """
     __tracebackhide__ = True
     judged = implementation_from(implementation, kind)
-    dtype = dtype_named(dtype) if isinstance(dtype, str) else dtype
+    dtype = dtype_named(str(dtype).removeprefix("torch."))
+    aspects = [aspects] if isinstance(aspects, str) else aspects
+    if examples < 1:
+        raise ValueError(f"examples must be at least 1, got {examples}")
+    missing = missing_device(device)
+    if missing is not None:
+        raise ValueError(missing)
     unknown = set(aspects) - set(ASPECTS)
     if unknown:
         raise ValueError(f"aspects must be among {', '.join(ASPECTS)}, got {', '.join(sorted(unknown))}")

@@ -23,6 +23,9 @@ VARIATIONS = frozenset({"gradients", "states", "stack", "packed", "layouts", "mo
 # One size at a time is drawn past a limit that kernels have: 64 steps, 100 sequences, a vector register's width.
 STRETCHES = ("seq_len", "batch", "input_size", "hidden_size")
 
+LONG = st.integers(65, 90) | st.integers(8, 64) | st.integers(65, 130)
+MANY = st.integers(101, 130) | st.integers(6, 100) | st.integers(101, 300)
+
 LAYOUTS = ("contiguous", "transposed", "offset", "strided", "expanded")
 
 # Seeds of the tensors, counted from the case's: parameters take 0, 1, 2, … in the order of their names.
@@ -49,7 +52,9 @@ class Case:
         states: "given", "zeros" (given as zeros) or "absent".
         cotangents: which of output, h_n and c_n the loss depends on; none means no backward pass.
         frozen: parameters that require no gradient.
-        input_grad: whether input and states require a gradient.
+        plain_sum: whether the loss is their plain sum, whose gradient is one number, expanded.
+        input_grad: whether the input requires a gradient.
+        state_grad: whether h_0 and c_0 do.
         modes: "train" or "eval" for each call of the module; the last call is judged.
         input_layout: memory layout of the input, one of `LAYOUTS`.
         state_layout: memory layout of h_0 and c_0.
@@ -70,7 +75,9 @@ class Case:
     states: str = "given"
     cotangents: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
+    plain_sum: bool = False
     input_grad: bool = True
+    state_grad: bool = True
     modes: tuple[str, ...] = ("train",)
     input_layout: str = "contiguous"
     state_layout: str = "contiguous"
@@ -85,9 +92,9 @@ class Case:
                 parts.append(f"{field.name}={str(value).removeprefix('torch.')}")
         return f"{self.spec.kind}({', '.join(parts)})"
 
-    def state_names(self) -> tuple[str, ...]:
-        """Return h and, for "lstm", c."""
-        return ("h", "c") if self.spec.kind == "lstm" else ("h",)
+    def wants_grad(self, argument: str) -> bool:
+        """Whether input, h_0 or c_0 requires a gradient in a case with a loss."""
+        return self.input_grad if argument == "input" else self.state_grad
 
 
 def draw(seed: int, *shape: int) -> Tensor:
@@ -129,6 +136,8 @@ def tensors_of(case: Case, offset: int = 0) -> dict[str, Tensor]:
             values = torch.zeros(shape, dtype=torch.float64)
         if layout_of(case, name) == "expanded":  # one row for the whole batch
             values = values[:, :1].expand(shape)
+        if case.plain_sum and name in case.cotangents:
+            values = torch.ones(shape, dtype=torch.float64)
         found[name] = _representable(values, case.dtype)
     return found
 
@@ -179,8 +188,8 @@ def _cases(
 
     stretched = draw(st.sampled_from(stretches))
     spec = draw(specs(implementation, vary, stretched, fixed))
-    seq_len = draw(st.integers(65, 90) if stretched == "seq_len" else st.integers(1, 7))
-    batch = draw(st.integers(101, 130) if stretched == "batch" else st.integers(1, 5))
+    seq_len = draw(LONG if stretched == "seq_len" else st.integers(1, 7))
+    batch = draw(MANY if stretched == "batch" else st.integers(1, 5))
     given: dict[str, Any] = {}
     if may("packed") and draw(st.booleans()):
         given |= draw(packings(seq_len, batch))
@@ -229,7 +238,7 @@ def specs(
         fixed: options that are not drawn.
     """
     supports = implementation.supports
-    small, large = st.integers(1, 6), st.integers(33, 70)
+    small, large = st.integers(1, 6), st.integers(33, 70) | st.integers(7, 32) | st.sampled_from((8, 16, 32, 64, 136))
     options: dict[str, Any] = {
         "input_size": draw(large if stretched == "input_size" else small),
         "hidden_size": draw(large if stretched == "hidden_size" else small),
@@ -239,9 +248,9 @@ def specs(
     if implementation.kind == "rnn" and supports("relu"):
         options["nonlinearity"] = draw(st.sampled_from(("tanh", "relu")))
     if implementation.kind == "lstm" and supports("proj_size") and options["hidden_size"] > 1:
-        options["proj_size"] = draw(st.just(0) | st.integers(0, min(4, options["hidden_size"] - 1)))
+        options["proj_size"] = draw(st.just(0) | st.integers(0, options["hidden_size"] - 1))
     if "stack" in vary and supports("num_layers"):
-        options["num_layers"] = draw(st.integers(1, 3))
+        options["num_layers"] = draw(st.sampled_from((1, 2, 3, 1, 2, 3, 4)))
     if "stack" in vary and supports("bidirectional"):
         options["bidirectional"] = draw(st.booleans())
     if "layouts" in vary and supports("batch_first"):
@@ -274,15 +283,16 @@ def packings(draw: st.DrawFn, seq_len: int, batch: int) -> dict[str, Any]:
 def losses(draw: st.DrawFn, spec: LayerSpec, frozen: bool) -> dict[str, Any]:
     """Draw what the loss depends on (each result alone among it), which parameters are frozen, and the rest."""
     results = ("output", "h_n", "c_n") if spec.kind == "lstm" else ("output", "h_n")
-    chosen = draw(st.sampled_from((results, *((name,) for name in results))))
-    if not frozen or not draw(_one_in(3)):
-        return {"cotangents": chosen}
-    names = sorted(spec.parameter_shapes())
-    return {
-        "cotangents": chosen,
-        "frozen": tuple(draw(st.lists(st.sampled_from(names), max_size=len(names) - 1, unique=True))),
-        "input_grad": draw(st.booleans()),
+    found: dict[str, Any] = {
+        "cotangents": draw(st.sampled_from((results, *((name,) for name in results)))),
+        "plain_sum": draw(_one_in(4)),
     }
+    if frozen and draw(_one_in(3)):
+        names = sorted(spec.parameter_shapes())
+        found["frozen"] = tuple(draw(st.lists(st.sampled_from(names), unique=True)))
+        found["input_grad"] = draw(st.booleans())
+        found["state_grad"] = draw(st.booleans())
+    return found
 
 
 def weight_scales(spec: LayerSpec, dtype: torch.dtype, seq_len: int) -> st.SearchStrategy[float]:

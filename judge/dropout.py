@@ -18,7 +18,7 @@ from ..reference.equations import Array
 from ..reference.oracle import Inputs, evaluate
 from .cases import Case, draw, tensors_of, weights_of
 from .implementation import Implementation
-from .running import Misbehaviour, call, run_tensors
+from .running import Misbehaviour, call, parameter_gradients, run_tensors, set_mode
 from .tolerance import FACTOR, unit_roundoff
 from .verdict import Finding, Verdict, candidate, case_bounds, exact_products, judge, loaded_builtin
 
@@ -95,6 +95,7 @@ def distribution(implementation: Implementation, case: Case) -> Verdict:
             verdict.undetermined.append(name)
     if slopes["output"].any():
         verdict.findings.append(_distance(samples["output"], constants["output"], slopes["output"], case))
+        verdict.findings += _correlations(samples["output"])
     verdict.findings.sort(key=lambda finding: -finding.ratio)
     return verdict
 
@@ -116,6 +117,17 @@ def _moments(name: str, sample: Array, constant: Array, slope: Array, p: float) 
     return findings
 
 
+def _correlations(sample: Array) -> list[Finding]:
+    """Compare rows that a shared draw would tie together, the halves of the batch and neighbours, with independence."""
+    half = len(sample) // 2
+    pairs = {"halves": (sample[:half], sample[half:]), "neighbours": (sample[::2], sample[1::2])}
+    found = {
+        name: abs(float(np.corrcoef(a, b)[0, 1])) if a.std() and b.std() else 0.0 for name, (a, b) in pairs.items()
+    }
+    limit = Z / np.sqrt(ROWS / 2)
+    return [Finding(f"correlation of {name} of the batch", value, limit) for name, value in found.items()]
+
+
 def _distance(sample: Array, constant: Array, slope: Array, case: Case) -> Finding:
     """Compare the distribution of a sample with that of constant + slope @ factors: Kolmogorov and Smirnov's distance.
 
@@ -134,14 +146,18 @@ def _distance(sample: Array, constant: Array, slope: Array, case: Case) -> Findi
 
 
 def _samples(implementation: Implementation, case: Case) -> Sums:
-    """Run the layer once on ROWS copies of the case's one row: each row is a draw."""
-    wide = replace(case, batch=ROWS)
+    """Run the layer on ROWS copies of the case's one row: each row is a draw."""
+    wide = replace(case, batch=ROWS, lengths=case.lengths and case.lengths * ROWS)
     tensors = {name: tensor.expand(-1, ROWS, -1) for name, tensor in tensors_of(case).items()}
     builtin = loaded_builtin(case)
     with global_seed(case), exact_products():
-        layer = candidate(implementation, builtin, case).train()
+        layer = candidate(implementation, builtin, case)
+        set_mode(layer, "train")
         found = call(layer, wide, tensors)
-    gradients = implementation.gradients_of(layer)
+        gradients = parameter_gradients(implementation, layer)
+        again = run_tensors(layer, wide, tensors)
+    if torch.equal(found["output"].cpu(), again["output"]) and bool(found["output"].std(dim=1).any()):
+        raise Misbehaviour("expected another call to drop other elements, got the same result twice")
     found |= {f"{name}.grad": gradients.get(name) for name, _ in builtin.named_parameters()}
     shapes = {"input.grad": tensors["input"]} | {f"{name}.grad": p for name, p in builtin.named_parameters()}
     for name, like in shapes.items():
@@ -150,13 +166,17 @@ def _samples(implementation: Implementation, case: Case) -> Sums:
 
 
 def _linear_in_masks(case: Case) -> tuple[Sums, Sums]:
-    """Return each sum without the lower layer's output, and its slope in every factor, from the oracle."""
+    """Return each sum without what the last layer is given, and its slope in every factor of it, from the oracle.
+
+    With a third layer the factors below matter 1e-4 times as much to the output, and are taken as 1.
+    """
     spec, tensors = case.spec, {name: tensor.numpy() for name, tensor in tensors_of(case).items()}
     features = spec.num_directions * spec.state_size
     weights = {name: weight.numpy() for name, weight in weights_of(case).items()}
     sums = []
+    below = [np.ones((case.seq_len, 1, features))] * (spec.num_layers - 2)
     for mask in np.concatenate([np.zeros((1, case.seq_len * features)), np.eye(case.seq_len * features)]):
-        masks = [mask.reshape(case.seq_len, 1, features)]
+        masks = [*below, mask.reshape(case.seq_len, 1, features)]
         inputs = Inputs(
             tensors["input"],
             tensors.get("h_0"),
@@ -179,6 +199,8 @@ def _sums(results: dict[str, Array], case: Case) -> Sums:
         "output": (results["output"] * of_output).sum(axis=(0, 2)),
         "input.grad": (results["input.grad"] * of_gradient).sum(axis=(0, 2)),
     }
+    if case.spec.num_layers > 2:
+        return {"output": found["output"]}  # gradients go through both products of factors
     for k, (name, shape) in enumerate(case.spec.parameter_shapes().items(), start=1):
         weights = draw(case.seed + RANDOM_SUM + k, *shape).numpy()
         found[f"{name}.grad"] = (results[f"{name}.grad"] * weights).sum(keepdims=True) / rows
@@ -186,8 +208,8 @@ def _sums(results: dict[str, Array], case: Case) -> Sums:
 
 
 def _with_both(sums: Sums, slopes: Sums) -> Sums:
-    units = {name: np.sqrt((slopes[name] ** 2).sum()) for name in ("output", "input.grad")}
-    if not all(units.values()):
+    units = {name: np.sqrt((slopes[name] ** 2).sum()) for name in ("output", "input.grad") if name in slopes}
+    if len(units) < 2 or not all(units.values()):
         return sums
     return sums | {"output and input.grad": sum(sums[name] / unit for name, unit in units.items())}
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 import zlib
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis.errors import Flaky
@@ -22,6 +24,8 @@ from .verdict import Finding, ParityError, Verdict, judge
 
 DEFAULT_EXAMPLES = 50  # cases for each trial
 SHRINK_SECONDS = 6.0  # spent on making a failing case smaller
+
+UNREPEATABLE_TRIES = 200  # of a reproducer for a fault that comes and goes
 
 Check = Callable[[Implementation, Case], Verdict]
 
@@ -132,12 +136,15 @@ def examine(
     for stretched, count in plan:
         strategy = cases(implementation, dtype, device, trial.vary, (stretched,), **trial.fixed).map(trial.adapt)
         name = f"{trial} {implementation.kind} {dtype} {device} {stretched}"
-        _search(search.step, strategy, count, random_seed * 2**32 + zlib.crc32(name.encode()))
+        try:
+            _search(search.step, strategy, count, random_seed * 2**32 + zlib.crc32(name.encode()))
+        except Flaky:
+            search.repeatable = False
         if search.smallest is not None:
             break
     tally.seconds += time.perf_counter() - start
     if search.smallest is not None:
-        raise ParityError(search.smallest, _reproducer(search.smallest, trial)) from None
+        raise ParityError(search.smallest, _reproducer(search.smallest, trial, search.repeatable)) from None
     return tally
 
 
@@ -151,15 +158,16 @@ def _search(step: Callable[[Case], None], strategy: SearchStrategy[Case], count:
         print_blob=False,
         suppress_health_check=list(HealthCheck),
     )
-    with contextlib.suppress(_Failed, Flaky):
+    with contextlib.suppress(_Failed):
         seed(random_seed)(run(given(strategy)(step)))()
 
 
-def _reproducer(verdict: Verdict, trial: Trial) -> str:
+def _reproducer(verdict: Verdict, trial: Trial, repeatable: bool) -> str:
     """Plain PyTorch for a wrong tensor and for an exception; the judge's own question for the rest."""
-    if trial.check in (judge, certain) and (verdict.misbehaviour is None or " raised " in verdict.misbehaviour):
+    raised = verdict.misbehaviour is not None and verdict.misbehaviour.startswith(("forward raised", "backward raised"))
+    if trial.check in (judge, certain) and repeatable and (verdict.misbehaviour is None or raised):
         return plain(verdict)
-    return replayed(verdict, trial.aspect, trial.name)
+    return replayed(verdict, trial.aspect, trial.name, tries=1 if repeatable else UNREPEATABLE_TRIES)
 
 
 class _Failed(Exception):
@@ -170,13 +178,17 @@ class _Search:
     def __init__(self, trial: Trial, implementation: Implementation, tally: Tally) -> None:
         self.trial, self.implementation, self.tally = trial, implementation, tally
         self.smallest: Verdict | None = None
+        self.repeatable = True
         self.deadline = float("inf")
+        self.random_state = random.getstate(), np.random.get_state()
 
     def step(self, case: Case) -> None:
-        out_of_time = time.perf_counter() > self.deadline
-        if out_of_time and self.smallest is not None and case != self.smallest.case:
+        if time.perf_counter() > self.deadline and self.smallest is not None:
+            if case == self.smallest.case:
+                raise _Failed
             return  # Hypothesis takes it for passed, and stops where it is
-        verdict = self.trial.check(self.implementation, case)
+        with self._own_randomness():
+            verdict = self.trial.check(self.implementation, case)
         if self.smallest is None:
             self.tally.add(verdict)
         if not verdict.ok:
@@ -184,3 +196,16 @@ class _Search:
                 self.deadline = time.perf_counter() + SHRINK_SECONDS
             self.smallest = verdict
             raise _Failed
+
+    @contextlib.contextmanager
+    def _own_randomness(self) -> Iterator[None]:
+        """Let the global generators run on: Hypothesis seeds them for each case, which would hide a random fault."""
+        before = random.getstate(), np.random.get_state()
+        random.setstate(self.random_state[0])
+        np.random.set_state(self.random_state[1])
+        try:
+            yield
+        finally:
+            self.random_state = random.getstate(), np.random.get_state()
+            random.setstate(before[0])
+            np.random.set_state(before[1])

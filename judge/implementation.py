@@ -139,7 +139,7 @@ def implementation_from(target: Any, kind: str, location: str | None = None) -> 
         return target
     location = location or _location(target)
     name = location or repr(target)
-    adapter = hasattr(target, "from_builtin")
+    adapter, unsupported = hasattr(target, "from_builtin"), getattr(target, "parity_unsupported", ())
     if adapter and not hasattr(target, "gradients"):
         raise ImplementationError(f"{name} has from_builtin but not gradients(layer) -> {{built-in name: tensor}}")
     if not adapter and not callable(target):
@@ -149,7 +149,7 @@ def implementation_from(target: Any, kind: str, location: str | None = None) -> 
         LAYERS[kind] if adapter and kind in LAYERS else target,
         name,
         location,
-        frozenset(getattr(target, "parity_unsupported", ())),
+        frozenset([unsupported] if isinstance(unsupported, str) else unsupported or ()),
         target.from_builtin if adapter else None,
         target.gradients if adapter else None,
         bool(getattr(target, "parity_draws_like_builtin", target in LAYERS.values())),
@@ -179,6 +179,25 @@ def dtype_named(name: str) -> torch.dtype:
     return DTYPES[name]
 
 
+def missing_device(device: str) -> str | None:
+    """Return why a device cannot be used here, None where it can.
+
+    Raises:
+        ValueError: PyTorch knows no such device.
+    """
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ValueError(f"device must be one that PyTorch names, such as cpu or cuda, got {device!r}") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        return "no CUDA device: torch.cuda.is_available() is False"
+    try:
+        torch.empty(1, device=device)
+    except Exception as error:  # each backend has its own way to be absent
+        return f"no device {device}: {' '.join(str(error).split())}"
+    return None
+
+
 def require_buildable(implementation: Implementation, device: str, dtype: torch.dtype) -> None:
     """Build the smallest layer, so that one that cannot be built is refused before anything is judged.
 
@@ -190,13 +209,13 @@ def require_buildable(implementation: Implementation, device: str, dtype: torch.
         implementation.build(builtin_layer(spec, device=device, dtype=dtype), spec)
     except ImplementationError:
         raise
-    except Exception as error:  # whatever a constructor raises
+    except (Exception, SystemExit) as error:  # whatever a constructor raises
         raise ImplementationError(
             f"expected {implementation.name} to build like torch.nn.{spec.kind.upper()}(2, 3), got {_one_line(error)}"
         ) from error
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
@@ -206,7 +225,7 @@ def _imported(location: str) -> Any:
         raise ImplementationError(f"expected MODULE:ATTRIBUTE, got {location!r}")
     try:
         return pkgutil.resolve_name(location)
-    except Exception as error:  # whatever a module raises while it is imported
+    except (Exception, SystemExit) as error:  # whatever a module raises while it is imported
         raise ImplementationError(
             f"expected MODULE:ATTRIBUTE that imports, got {location!r}: {_one_line(error)}"
         ) from error

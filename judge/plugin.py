@@ -80,11 +80,26 @@ def pytest_configure(config: pytest.Config) -> None:
     examples, path = config.option.parity_examples, config.option.parity_json
     if examples is not None and examples < 1:
         raise pytest.UsageError(f"--parity-examples must be at least 1, got {examples}")
-    if path is not None and path.is_dir():
-        raise pytest.UsageError(f"--parity-json must be a file, got the folder {path}")
+    if path is not None:
+        _require_writable(path)
     option = config.option
     if option.parity_implementation or option.parity_device or option.parity_dtype:
         subjects(config)
+
+
+def _require_writable(path: Path) -> None:
+    if path.is_dir():
+        raise pytest.UsageError(f"--parity-json must be a file, got the folder {path}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a"):
+            pass
+    except OSError as error:
+        raise pytest.UsageError(
+            f"--parity-json must be a file that can be written, got {path}: {error.strerror}"
+        ) from error
+    if path.stat().st_size == 0:
+        path.unlink()
 
 
 def subjects(config: pytest.Config) -> list[Subject]:

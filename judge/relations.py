@@ -13,11 +13,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .cases import Case, tensors_of
+from .cases import EARLIER_CALL, Case, tensors_of
 from .implementation import Implementation
-from .running import Misbehaviour, run_tensors
-from .tolerance import CONFIRMING_COPIES, Bound
-from .verdict import Finding, Verdict, candidate, case_bounds, exact_products, loaded_builtin
+from .running import Call, Misbehaviour, parameter_gradients, run_tensors, set_mode
+from .tolerance import CONFIRMING_COPIES, COPIES, Bound, unit_roundoff
+from .verdict import (
+    Finding,
+    Verdict,
+    candidate,
+    case_bounds,
+    compare,
+    exact_products,
+    in_doubt,
+    loaded_builtin,
+)
 
 Tensors = dict[str, Tensor]
 
@@ -29,13 +38,12 @@ def time_reversal(implementation: Implementation, case: Case) -> Verdict:
     """
 
     def related(layer: nn.Module, tensors: Tensors) -> Tensors:
-        reversed_input = tensors | {"input": tensors["input"].flip(0)}
-        for name in ("h_0", "c_0"):
-            if name in tensors:
-                reversed_input[name] = tensors[name].flip(0)
-        state = {name: weight.clone() for name, weight in layer.state_dict().items()}
-        layer.load_state_dict({name: state[_other_direction(name)] for name in state})
-        found = run_tensors(layer, case, reversed_input)
+        builtin = loaded_builtin(case)
+        state = {name: weight.clone() for name, weight in builtin.state_dict().items()}
+        builtin.load_state_dict({name: state[_other_direction(name)] for name in state})
+        swapped = candidate(implementation, builtin, case)
+        states = {name: tensors[name].flip(0) for name in ("h_0", "c_0") if name in tensors}
+        found = run_tensors(swapped, case, tensors | states | {"input": tensors["input"].flip(0)})
         forward, backward = found["output"].flip(0).chunk(2, dim=-1)
         return found | {"output": torch.cat([backward, forward], dim=-1)} | _states(found, lambda s: s.flip(0))
 
@@ -104,6 +112,54 @@ def second_call(implementation: Implementation, case: Case) -> Verdict:
     return _compare(implementation, case, lambda layer, tensors: run_tensors(layer, case, tensors))
 
 
+def two_losses(implementation: Implementation, case: Case) -> Verdict:
+    """Two forward passes, then both backward passes, the first of them twice: gradients add up.
+
+    In an odd case the second comes before the first.
+    """
+    verdict = Verdict(implementation, case)
+    with exact_products():
+        try:
+            layer = candidate(implementation, loaded_builtin(case), case)
+            set_mode(layer, case.modes[-1])
+            first, second = (Call(layer, case, tensors_of(case, offset)) for offset in (0, EARLIER_CALL))
+            if case.seed % 2:
+                second.backward()
+            first.backward(retain_graph=True)
+            first.backward()
+            if not case.seed % 2:
+                second.backward()
+            of_first, of_second = first.found(), second.found()
+            of_both = {f"{name}.grad": g for name, g in parameter_gradients(implementation, layer).items()}
+        except Misbehaviour as error:
+            verdict.misbehaviour = str(error)
+            return verdict
+
+    def findings(copies: int) -> list[Finding]:
+        a, b = (case_bounds(case, copies, offset=offset) for offset in (0, EARLIER_CALL))
+        twice = {name: _total(2, bound) for name, bound in a.items() if name.endswith(".grad")}
+        sums = {name: _total(2, a[name], b[name]) for name in of_both if name in a}
+        own = {name: bound for name, bound in twice.items() if name not in sums}
+        of_arguments = {name: bound for name, bound in b.items() if name not in sums and name.endswith(".grad")}
+        return [*compare(own, of_first), *compare(of_arguments, of_second), *compare(sums, of_both)]
+
+    verdict.findings = findings(COPIES)
+    if any(map(in_doubt, verdict.findings)):
+        verdict.findings = findings(CONFIRMING_COPIES)
+    verdict.findings.sort(key=lambda finding: -finding.ratio)
+    return verdict
+
+
+def _total(times: int, first: Bound, second: Bound | None = None) -> Bound:
+    """Return the bound of times * first + second, whose rounding is that of the largest sum on the way."""
+    if second is None:
+        return Bound(times * first.truth, times * first.spread, first.dtype, first.within_range)
+    spread = times * (first.spread + unit_roundoff(first.dtype) * first.peak) + second.spread
+    spread += unit_roundoff(first.dtype) * second.peak
+    within = first.within_range and second.within_range and first.determined and second.determined
+    return Bound(times * first.truth + second.truth, spread, first.dtype, within)
+
+
 def _compare(implementation: Implementation, case: Case, related: Callable[[nn.Module, Tensors], Tensors]) -> Verdict:
     verdict = Verdict(implementation, case)
     tensors = tensors_of(case)
@@ -117,7 +173,7 @@ def _compare(implementation: Implementation, case: Case, related: Callable[[nn.M
             return verdict
     limits = case_bounds(case)
     verdict.findings = _findings(limits, direct, through_relation)
-    if not verdict.ok:
+    if any(map(in_doubt, verdict.findings)):
         limits = case_bounds(case, CONFIRMING_COPIES)
         verdict.findings = _findings(limits, direct, through_relation)
     verdict.undetermined = [name for name, bound in limits.items() if not bound.determined]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,11 +83,9 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Write header and verdicts as JSON, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = json.dumps({"header": self.header, "verdicts": self.verdicts()}, indent=2)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-            file.write(content + "\n")
-        os.replace(file.name, path)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        partial.write_text(json.dumps({"header": self.header, "verdicts": self.verdicts()}, indent=2) + "\n")
+        os.replace(partial, path)
 
 
 def _verdict(records: list[Record]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ def plain(verdict: Verdict) -> str:
         "    values = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)",
         f"    return (scale * values).to({case.dtype}).double()",
         "",
+        *(() if case.cotangents else ("@torch.no_grad()",)),
         "def result(layer, dtype, device):",
         *("    " + line for line in _calls(case, tensor, implementation)),
         "",
@@ -50,8 +51,8 @@ def plain(verdict: Verdict) -> str:
     )
 
 
-def replayed(verdict: Verdict, aspect: str, trial: str) -> str:
-    """Return a program that asks the judge for its verdict on the case again."""
+def replayed(verdict: Verdict, aspect: str, trial: str, tries: int = 1) -> str:
+    """Return a program that asks the judge for its verdict on the case again, several times for a random fault."""
     implementation = verdict.implementation
     target = repr(implementation.location) if implementation.location else "Candidate"
     return "\n".join(
@@ -63,7 +64,8 @@ def replayed(verdict: Verdict, aspect: str, trial: str) -> str:
             "from rnn_parity.reference import LayerSpec",
             "",
             f"case = {verdict.case!r}",
-            f"replay({target}, {aspect!r}, {trial!r}, case)",
+            *((f"for _ in range({tries}):  # the fault comes and goes",) if tries > 1 else ()),
+            f"{'    ' if tries > 1 else ''}replay({target}, {aspect!r}, {trial!r}, case)",
         ]
     )
 
@@ -136,10 +138,12 @@ def _call(case: Case, tensor: str) -> list[str]:
         lines.insert(0, f"pack = {pack}enforce_sorted={case.enforce_sorted})")
         given = "pack(x.transpose(0, 1))" if spec.batch_first else "pack(x)"
         given = f"x if earlier else {given}" if len(case.modes) > 1 else given
+    if case.dropout_seed is not None:
+        lines.append(f"torch.manual_seed({case.dropout_seed})")
     lines.append(f"output, {'(h_n, c_n)' if spec.kind == 'lstm' else 'h_n'} = layer({given}{state})")
     if len(case.modes) > 1:
         lines.append("if earlier:")
-        lines += ["    output.sum().backward()"] if case.cotangents else []
+        lines += ["    if output.requires_grad: output.sum().backward()"] if case.cotangents else []
         lines += [
             "    [p.data.neg_() for p in layer.parameters()]",
             "    continue",
@@ -148,12 +152,13 @@ def _call(case: Case, tensor: str) -> list[str]:
         lines.append("output = output.data")
     if not tensor.endswith(".grad"):
         return lines
-    sequence = (case.seq_len, case.batch, spec.num_directions * spec.state_size)
-    h, c = (rows, case.batch, spec.state_size), (rows, case.batch, spec.hidden_size)
-    shapes = {"output": sequence, "h_n": h, "c_n": c}
-    cotangents = [_cotangent(case, name, shapes[name]) for name in case.cotangents]
-    lines.append(f"torch.autograd.backward([{', '.join(case.cotangents)}], [{', '.join(cotangents)}])")
-    return lines
+    shapes = {
+        "output": (case.seq_len, case.batch, spec.num_directions * spec.state_size),
+        "h_n": (rows, case.batch, spec.state_size),
+        "c_n": (rows, case.batch, spec.hidden_size),
+    }
+    terms = [_term(case, name, shapes[name]) for name in case.cotangents]
+    return [*lines, f"loss = {' + '.join(terms)}", "if loss.requires_grad: loss.backward()"]
 
 
 def _larger(case: Case, size: int) -> str:
@@ -169,15 +174,18 @@ def _argument(case: Case, variable: str, name: str, shape: tuple[int | str, ...]
     if layout != "contiguous":
         first = ":" if not case.batched else ":1" if code.endswith("transpose(0, 1)") else ":, :1"
         lines.append(f"{variable} = " + LAYOUT_CODE[layout].format(variable, first))
-    if case.cotangents and case.input_grad:
+    if case.cotangents and case.wants_grad(name):
         lines[-1] = f"{lines[-1]}.requires_grad_()"
     return lines
 
 
-def _cotangent(case: Case, name: str, shape: tuple[int | str, ...]) -> str:
+def _term(case: Case, name: str, shape: tuple[int, ...]) -> str:
+    """Write one result's part of the loss: the sum of its products with the cotangent."""
+    if case.plain_sum:
+        return f"{name}.sum()"
     if name == "output" and case.lengths is not None:
-        return f"pack(draw({_seed(case, name)}, {', '.join(map(str, shape))})).data.to(output)"
-    return f"{_drawn(case, name, shape)}.to({name})"
+        return f"(output * pack(draw({_seed(case, name)}, {', '.join(map(str, shape))})).data.to(output)).sum()"
+    return f"({name} * {_drawn(case, name, shape)}.to({name})).sum()"
 
 
 def _drawn(case: Case, name: str, shape: tuple[int | str, ...]) -> str:

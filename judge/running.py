@@ -1,25 +1,28 @@
-"""Running a layer on a case: from the case's padded tensors to the layer's own layout and back.
+"""Running a layer on a case.
 
-Whatever a layer does wrong on the way, an exception, a wrong type, shape or dtype, a changed argument, is raised as
-`Misbehaviour` with one line that says what was expected and what came.
+Whatever a layer does wrong on the way, an exception, a wrong type, shape or dtype, a changed argument or a changed
+setting of PyTorch's, is raised as `Misbehaviour` with one line that says what was expected and what came.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
-from .cases import EARLIER_CALL, Case, layout_of, tensors_of
+from .cases import EARLIER_CALL, Case, tensors_of
 from .implementation import Implementation
+from .layouts import arguments_for, arranged, canonical, pack, padded, passed
 
-STATES = ("h_0", "c_0")
+ARGUMENTS = ("input", "h_0", "c_0")
+
+Named = Iterable[tuple[str, Tensor]]
 
 
 class Misbehaviour(Exception):
@@ -41,36 +44,33 @@ def run(implementation: Implementation, layer: nn.Module, case: Case) -> dict[st
     Raises:
         Misbehaviour: see there.
     """
-    for parameter_name, parameter in layer.named_parameters():
-        parameter.requires_grad_(parameter_name not in case.frozen)
+    for name, parameter in layer.named_parameters():
+        parameter.requires_grad_(name not in case.frozen)
     before = _snapshot(layer.named_parameters())
     for k, mode in enumerate(case.modes[:-1]):
         _earlier_call(layer, case, mode, EARLIER_CALL * (k + 1))
-    layer.train(case.modes[-1] == "train")
-    layer.zero_grad(set_to_none=True)
+    set_mode(layer, case.modes[-1])
     if case.dropout_seed is not None:
         torch.manual_seed(case.dropout_seed)
     found = call(layer, case, tensors_of(case))
     if case.cotangents:
-        for name, gradient in implementation.gradients_of(layer).items():
+        for name, gradient in parameter_gradients(implementation, layer).items():
             if name in case.frozen and gradient is not None:
                 raise Misbehaviour(f"{name} requires no gradient but was given one")
             if name not in case.frozen:
                 found[f"{name}.grad"] = gradient
     _require_unchanged(before, _snapshot(layer.named_parameters()), "parameter")
-    return {name: _on_cpu(tensor) for name, tensor in found.items()}
+    return {name: None if tensor is None else tensor.detach().cpu() for name, tensor in found.items()}
 
 
 def _earlier_call(layer: nn.Module, case: Case, mode: str, seeds: int) -> None:
     """Train on or evaluate other, larger tensors with other weights: nothing of it may stay in the layer."""
-    batch = case.batch + 1 if case.batched else 1
     loss = ("output",) if case.cotangents else ()
-    other = replace(case, seq_len=case.seq_len + 1, batch=batch, lengths=None, cotangents=loss)
+    other = replace(case, seq_len=case.seq_len + 1, batch=case.batch + case.batched, lengths=None, cotangents=loss)
     tensors = tensors_of(other, seeds)
     if loss:
         tensors["output"] = torch.ones_like(tensors["output"])
-    layer.train(mode == "train")
-    layer.zero_grad(set_to_none=True)
+    set_mode(layer, mode)
     _negate_weights(layer)
     call(layer, other, tensors)
     _negate_weights(layer)
@@ -80,6 +80,27 @@ def _earlier_call(layer: nn.Module, case: Case, mode: str, seeds: int) -> None:
 def _negate_weights(layer: nn.Module) -> None:
     for parameter in layer.parameters():
         parameter.neg_()
+
+
+def set_mode(layer: nn.Module, mode: str) -> None:
+    """Put a layer into "train" or "eval", without gradients of calls before."""
+    with watched("train()"):
+        layer.train(mode == "train")
+        layer.zero_grad(set_to_none=True)
+
+
+def parameter_gradients(implementation: Implementation, layer: nn.Module) -> dict[str, Tensor | None]:
+    """Return the gradient of every parameter under its built-in name, None where there is none.
+
+    Raises:
+        Misbehaviour: an adapter raised, or gave something else than tensors.
+    """
+    with watched("gradients"):
+        found = dict(implementation.gradients_of(layer))
+    for name, gradient in found.items():
+        if gradient is not None and not isinstance(gradient, Tensor):
+            raise Misbehaviour(f"expected the gradient of {name} to be a Tensor, got {_kind_of(gradient)}")
+    return found
 
 
 def run_tensors(layer: nn.Module, case: Case, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -96,9 +117,9 @@ def run_tensors(layer: nn.Module, case: Case, tensors: Mapping[str, Tensor]) -> 
     Raises:
         Misbehaviour: see there.
     """
-    layer.train(case.modes[-1] == "train")
+    set_mode(layer, case.modes[-1])
     found = call(layer, replace(case, cotangents=()), tensors)
-    return {name: tensor.detach().to("cpu") for name, tensor in found.items()}
+    return {name: tensor.detach().cpu() for name, tensor in found.items()}
 
 
 def call(layer: nn.Module, case: Case, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -115,103 +136,74 @@ def call(layer: nn.Module, case: Case, tensors: Mapping[str, Tensor]) -> dict[st
     Raises:
         Misbehaviour: see there.
     """
-    given = {name: passed(tensors[name], case, name) for name in ("input", *STATES) if name in tensors}
-    before = _snapshot(given.items())
-    wants_grad = bool(case.cotangents) and case.input_grad
-    for tensor in given.values():
-        tensor.requires_grad_(wants_grad)
-    arguments = arguments_for(given, case)
-    with _raising_misbehaviour("forward"), torch.set_grad_enabled(bool(case.cotangents)):
-        returned = layer(*arguments)
-    results = _checked(returned, case, arguments[0])
+    begun = Call(layer, case, tensors)
     if case.cotangents:
-        _backward(results, case, tensors)
-    _require_unchanged(before, _snapshot(given.items()), "argument")
-    found: dict[str, Any] = {name: _padded(result, case, name) for name, result in results.items()}
-    if wants_grad:
-        for name, tensor in given.items():
-            found[f"{name}.grad"] = None if tensor.grad is None else _canonical(tensor.grad, case, name)
-    return found
+        begun.backward()
+    return begun.found()
 
 
-def _backward(results: Mapping[str, Any], case: Case, tensors: Mapping[str, Tensor]) -> None:
-    outputs, cotangents = [], []
-    for name in case.cotangents:
-        result, cotangent = results[name], tensors[name]
-        if isinstance(result, PackedSequence):
-            result, cotangent = result.data, _pack(cotangent, case).data
-        else:
-            cotangent = _arranged(cotangent, case, name)
-        if result.requires_grad:  # one that depends on nothing has no gradient, and is judged by that
-            outputs.append(result)
-            cotangents.append(cotangent.to(result))
-    if not outputs:
-        return
-    with _raising_misbehaviour("backward"):
-        torch.autograd.backward(outputs, cotangents)
+class Call:
+    """One forward pass, of which any number of backward passes may follow.
+
+    Args:
+        layer: with its weights.
+        case: shapes, lengths and layouts of the tensors.
+        tensors: input, states and cotangents, padded and time-major.
+
+    Raises:
+        Misbehaviour: see there.
+    """
+
+    def __init__(self, layer: nn.Module, case: Case, tensors: Mapping[str, Tensor]) -> None:
+        self.case, self.tensors = case, tensors
+        self.given = {name: passed(tensors[name], case, name) for name in ARGUMENTS if name in tensors}
+        self.before = _snapshot(self.given.items())
+        for name, tensor in self.given.items():
+            tensor.requires_grad_(bool(case.cotangents) and case.wants_grad(name))
+        arguments = arguments_for(self.given, case)
+        packed = arguments[0] if isinstance(arguments[0], PackedSequence) else None
+        parts = _snapshot(_parts(packed))
+        with watched("forward"), torch.set_grad_enabled(bool(case.cotangents)):
+            returned = layer(*arguments)
+        _require_unchanged(parts, _snapshot(_parts(packed)), "argument")
+        self.results = _checked(returned, case, arguments[0])
+
+    def backward(self, retain_graph: bool = False) -> None:
+        """Add the gradients of the loss that has the case's cotangents."""
+        outputs, cotangents = [], []
+        for name in self.case.cotangents:
+            result, cotangent = self.results[name], self.tensors[name]
+            if isinstance(result, PackedSequence):
+                result, cotangent = result.data, pack(cotangent, self.case).data
+            else:
+                cotangent = arranged(cotangent, self.case, name)
+            if result.requires_grad:  # one that depends on nothing has no gradient, and is judged by that
+                outputs.append(result)
+                cotangents.append(self._handed_on(cotangent.to(result)))
+        if outputs:
+            with watched("backward"):
+                torch.autograd.backward(outputs, cotangents, retain_graph=retain_graph)
+
+    def _handed_on(self, cotangent: Tensor) -> Tensor:
+        """Return the cotangent as autograd hands it on: that of a plain sum is one number, expanded."""
+        return cotangent.new_ones(()).expand_as(cotangent) if self.case.plain_sum else cotangent
+
+    def found(self) -> dict[str, Any]:
+        """Return the results and the gradients of the arguments, padded and time-major."""
+        _require_unchanged(self.before, _snapshot(self.given.items()), "argument")
+        found: dict[str, Any] = {name: padded(result, self.case, name) for name, result in self.results.items()}
+        for name, tensor in self.given.items():
+            if self.case.cotangents and self.case.wants_grad(name):
+                gradient = tensor.grad
+                found[f"{name}.grad"] = None if gradient is None else canonical(gradient, self.case, name)
+        return found
 
 
-def arguments_for(given: Mapping[str, Tensor], case: Case) -> tuple[Any, ...]:
-    """Return what the layer is called with: the input, packed where the case is, and the state where given."""
-    sequence: Any = given["input"]
-    if case.lengths is not None:
-        sequence = pack_padded_sequence(
-            sequence,
-            torch.tensor(case.lengths),
-            batch_first=case.spec.batch_first,
-            enforce_sorted=case.enforce_sorted,
-        )
-    if "h_0" not in given:
-        return (sequence,)
-    return (sequence, (given["h_0"], given["c_0"]) if "c_0" in given else given["h_0"])
-
-
-def passed(tensor: Tensor, case: Case, name: str) -> Tensor:
-    """Return a tensor of the case as the layer is to get it: its dtype, device, axes and memory layout."""
-    tensor = _arranged(tensor, case, name).to(case.device, case.dtype)
-    layout = layout_of(case, name)
-    if layout == "transposed":
-        return tensor.transpose(0, -1).contiguous().transpose(0, -1)
-    if layout == "offset":
-        return torch.cat([tensor.new_full((1,), torch.nan), tensor.flatten()])[1:].view(tensor.shape)
-    if layout == "strided":  # reading the memory between is reading NaN
-        return torch.stack([tensor, torch.full_like(tensor, torch.nan)], dim=-1)[..., 0]
-    if layout == "expanded":
-        batch_axis = _batch_axis(case, name)
-        if batch_axis is not None:
-            return tensor.narrow(batch_axis, 0, 1).clone().expand(tensor.shape)
-    return tensor.clone(memory_format=torch.contiguous_format)
-
-
-def _batch_axis(case: Case, name: str) -> int | None:
-    if not case.batched:
-        return None
-    return 0 if name in ("input", "output") and case.spec.batch_first else 1
-
-
-def _arranged(tensor: Tensor, case: Case, name: str) -> Tensor:
-    """Turn (steps or rows, batch, features) into the axes the layer uses."""
-    if not case.batched:
-        return tensor[:, 0]
-    return tensor.movedim(1, _batch_axis(case, name) or 0) if _batch_axis(case, name) == 0 else tensor
-
-
-def _canonical(tensor: Tensor, case: Case, name: str) -> Tensor:
-    """Undo `_arranged`."""
-    if not case.batched:
-        return tensor.unsqueeze(1)
-    return tensor.transpose(0, 1) if _batch_axis(case, name) == 0 else tensor
-
-
-def _pack(tensor: Tensor, case: Case) -> PackedSequence:
-    lengths = torch.tensor(case.lengths)
-    return pack_padded_sequence(tensor, lengths, enforce_sorted=case.enforce_sorted)
-
-
-def _padded(result: Any, case: Case, name: str) -> Tensor:
-    if isinstance(result, PackedSequence):
-        return pad_packed_sequence(result)[0]
-    return _canonical(result, case, name)
+def _parts(packed: PackedSequence | None) -> Named:
+    """Return the tensors of packed input: packing copies, so the padded tensor does not show what becomes of them."""
+    fields = ("data", "batch_sizes", "sorted_indices", "unsorted_indices")
+    parts = ((f"input.{name}", getattr(packed, name, None)) for name in fields)
+    return [(name, part) for name, part in parts if part is not None]
 
 
 def _checked(returned: Any, case: Case, sequence: Any) -> dict[str, Any]:
@@ -229,12 +221,12 @@ def _checked(returned: Any, case: Case, sequence: Any) -> dict[str, Any]:
     if isinstance(sequence, PackedSequence):
         _check_packed(output, sequence, features, case)
     else:
-        expected = _arranged(torch.empty(case.seq_len, case.batch, features), case, "output").shape
+        expected = arranged(torch.empty(case.seq_len, case.batch, features), case, "output").shape
         _check_tensor("output", output, expected, case)
     rows = spec.num_layers * spec.num_directions
     shapes = {"h_n": (rows, case.batch, spec.state_size), "c_n": (rows, case.batch, spec.hidden_size)}
     for name, tensor in states.items():
-        _check_tensor(name, tensor, _arranged(torch.empty(shapes[name]), case, name).shape, case)
+        _check_tensor(name, tensor, arranged(torch.empty(shapes[name]), case, name).shape, case)
     return {"output": output, **states}
 
 
@@ -269,9 +261,9 @@ def _kind_of(value: Any) -> str:
     return type(value).__name__
 
 
-def _snapshot(named: Any) -> dict[str, tuple[Any, ...]]:
+def _snapshot(named: Named) -> dict[str, tuple[Any, ...]]:
     return {
-        name: (tensor.detach().clone(), tuple(tensor.shape), tensor.stride(), tensor.requires_grad)
+        name: (tensor.detach().clone(), tensor.shape, tensor.stride(), tensor.dtype, tensor.requires_grad)
         for name, tensor in named
     }
 
@@ -281,22 +273,36 @@ def _require_unchanged(before: Mapping[str, Any], after: Mapping[str, Any], what
         raise Misbehaviour(f"expected {what}s {', '.join(before)}, found {', '.join(after)} after the call")
     for name, (values, *form) in before.items():
         now, *form_now = after[name]
-        if form[:2] != form_now[:2] or (what == "parameter" and form != form_now):
-            raise Misbehaviour(f"{what} {name} changed from {form} to {form_now}: (shape, stride, requires_grad)")
+        compared = len(form) if what == "parameter" else 3  # the judge itself makes arguments require gradients
+        if form[:compared] != form_now[:compared]:
+            raise Misbehaviour(f"{what} {name} changed from {form} to {form_now}: shape, stride, dtype, requires_grad")
         if not ((values == now) | (values.isnan() & now.isnan())).all():
             raise Misbehaviour(f"{what} {name} was changed in place")
 
 
-def _on_cpu(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.detach().to("cpu")
+SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "gradient mode": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "number of threads": (torch.get_num_threads, torch.set_num_threads),
+}
 
 
 @contextmanager
-def _raising_misbehaviour(stage: str) -> Iterator[None]:
+def watched(stage: str) -> Iterator[None]:
+    """Run a part of a layer: an exception is misbehaviour, and so is a setting of PyTorch's left changed."""
+    before = {name: get() for name, (get, _) in SETTINGS.items()}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except Exception as error:
-        message = str(error).strip() or repr(error)
+        after = {name: get() for name, (get, _) in SETTINGS.items()}
+    except (Exception, SystemExit) as error:
+        message = " ".join(str(error).split())
         raise Misbehaviour(f"{stage} raised {type(error).__name__}: {message}") from error
+    finally:
+        for name, (get, restore) in SETTINGS.items():
+            if get() != before[name]:
+                restore(before[name])
+    for name, value in before.items():
+        if after[name] != value:
+            raise Misbehaviour(f"{stage} changed PyTorch's {name} from {value} to {after[name]}")

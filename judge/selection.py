@@ -15,10 +15,11 @@ from .implementation import (
     Implementation,
     dtype_named,
     implementation_from,
+    missing_device,
     parse_implementation,
     require_buildable,
 )
-from .subject import MANUAL, Subject, missing_device
+from .subject import MANUAL, Subject
 from .tolerance import COPIES, FACTOR, longdouble_is_wider
 
 

@@ -95,22 +95,3 @@ class Subject:
             raise
         finally:
             self.record |= tally.as_record()
-
-
-def missing_device(device: str) -> str | None:
-    """Return why a device cannot be used here, None where it can.
-
-    Raises:
-        ValueError: PyTorch knows no such device.
-    """
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise ValueError(f"device must be one that PyTorch names, such as cpu or cuda, got {device!r}") from error
-    if kind == "cuda" and not torch.cuda.is_available():
-        return "no CUDA device: torch.cuda.is_available() is False"
-    try:
-        torch.empty(1, device=device)
-    except Exception as error:  # each backend has its own way to be absent
-        return f"no device {device}: {' '.join(str(error).split())}"
-    return None

