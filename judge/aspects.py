@@ -39,7 +39,9 @@ def _linear(case: Case) -> Case:
     """Make the upper layers linear in their input, and the loss a sum over the output alone, for a batch of one row."""
     case = _dropping((0.2, 0.5, 0.8)[case.seed % 3], "train")(case)
     seq_len, packed = min(case.seq_len, 3), case.lengths is not None
-    spec = replace(case.spec, num_layers=max(2, min(3, case.spec.num_layers)))
+    layers = max(2, min(3, case.spec.num_layers))
+    # Without a bias a third layer is given the product of both factors, and not their sum to 1e-4.
+    spec = replace(case.spec, num_layers=layers, bias=case.spec.bias or layers > 2)
     one_row = replace(case, spec=spec, seq_len=seq_len, batch=1, batched=True, lengths=(seq_len,) if packed else None)
     plain = replace(one_row, weight_scale=1e-4, input_scale=1.0, cotangents=("output",), plain_sum=False, frozen=())
     return replace(plain, input_grad=True, input_layout="contiguous", state_layout="contiguous")

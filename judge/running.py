@@ -163,7 +163,7 @@ class Call:
         arguments = arguments_for(self.given, case)
         packed = arguments[0] if isinstance(arguments[0], PackedSequence) else None
         parts = _snapshot(_parts(packed))
-        with watched("forward"), torch.set_grad_enabled(bool(case.cotangents)):
+        with torch.set_grad_enabled(bool(case.cotangents)), watched("forward"):
             returned = layer(*arguments)
         _require_unchanged(parts, _snapshot(_parts(packed)), "argument")
         self.results = _checked(returned, case, arguments[0])

@@ -78,6 +78,7 @@ class Perturbed:
         self._noise, self._factors = _pools(dtype)
         self._random = random.Random(seed)
         self._position = POOL
+        self._half = torch.finfo(dtype).bits == 16
         # Only float16 meets its own subnormals in ordinary cases: its results carry an absolute error too.
         self._smallest = torch.finfo(dtype).smallest_normal if dtype == torch.float16 else 0.0
 
@@ -93,6 +94,16 @@ class Perturbed:
         """Round tanh or sigma in place: noise relative to 1, since each may be evaluated through the other."""
         noisy = x[..., 1:, :, :, :]
         noisy += (noisy != 0) * self._take(self._noise, noisy.shape)  # tanh(0) is 0 however it is evaluated
+        return x
+
+    def total(self, x: Array, steps: int, rows: int) -> Array:
+        """Round a sum in place; F times the noise is the worst that adding the terms one by one can do.
+
+        Half precision is added up over the rows in float32, by all that is known: there the steps alone count.
+        """
+        terms = steps if self._half else steps * rows
+        noisy = x[..., 1:, :, :, :]
+        noisy *= 1 + max(1.0, terms / FACTOR) * self._take(self._noise, noisy.shape)
         return x
 
     def kink(self, x: Array) -> Array:

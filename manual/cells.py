@@ -38,11 +38,14 @@ def rnn_cell(
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.RNN.html
     """
     a_t = torch.bmm(x_t, weight_ih) + torch.bmm(h_prev, weight_hh)
+    # Rows first, so that a bias broadcasts over them: its gradient is then a sum of its own, never a view that the
+    # other bias's gradient shares, which autograd would add up twice.
+    a_t = a_t.transpose(0, 1)  # (batch, sets, hidden)
     if bias_ih is not None:
-        a_t = a_t + bias_ih.unsqueeze(1)
+        a_t = a_t + bias_ih
     if bias_hh is not None:
-        a_t = a_t + bias_hh.unsqueeze(1)
-    return nonlinearity(a_t)
+        a_t = a_t + bias_hh
+    return nonlinearity(a_t.transpose(0, 1))
 
 
 def gru_cell(

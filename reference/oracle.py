@@ -181,19 +181,20 @@ class _Run:
     def weight_gradients(
         self, index: int, da_ih: Array, da_hh: Array, d_out: Array, gradients: dict[str, Array]
     ) -> None:
-        layer, rnd = self.layers[index], self.rnd
+        layer = self.layers[index]
         of = {
-            "weight_ih": rnd(_sum_over_steps(da_ih, layer.x)),
-            "weight_hh": rnd(_sum_over_steps(da_hh, np.stack(layer.h))),
+            "weight_ih": _sum_over_steps(da_ih, layer.x),
+            "weight_hh": _sum_over_steps(da_hh, np.stack(layer.h)),
         }
         if self.spec.bias:
-            of["bias_ih"] = rnd(da_ih.sum(axis=0).sum(axis=-2, keepdims=True))[..., 0, :]
-            of["bias_hh"] = rnd(da_hh.sum(axis=0).sum(axis=-2, keepdims=True))[..., 0, :]
+            of["bias_ih"] = da_ih.sum(axis=0).sum(axis=-2, keepdims=True)
+            of["bias_hh"] = da_hh.sum(axis=0).sum(axis=-2, keepdims=True)
         if self.spec.proj_size:
-            of["weight_hr"] = rnd(_sum_over_steps(d_out, np.stack(layer.full)))
+            of["weight_hr"] = _sum_over_steps(d_out, np.stack(layer.full))
         for direction, suffix in enumerate(self.spec.suffixes(index)):
             for name, gradient in of.items():
-                gradients[f"{name}_{suffix}.grad"] = gradient[:, direction]
+                rounded = self.rnd.total(gradient[:, direction : direction + 1], self.seq_len, self.batch)
+                gradients[f"{name}_{suffix}.grad"] = rounded[:, 0, 0] if name.startswith("bias") else rounded[:, 0]
 
     # axes
 
