@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .plain import PLAIN, PlainGRU, PlainLayer, State, sigma
 
@@ -74,6 +74,24 @@ def state_ignored(self: PlainLayer, states: list[State], index: int) -> State:
     return tuple(torch.zeros_like(s) for s in states[index])
 
 
+def dropout_not_rescaled(self: PlainLayer, x: Tensor) -> Tensor:
+    return x * (torch.rand_like(x) >= self.spec.dropout) if self.training else x
+
+
+def dropout_in_eval(self: PlainLayer, x: Tensor) -> Tensor:
+    return nn.functional.dropout(x, self.spec.dropout, training=True)
+
+
+def dropout_shared_over_steps(self: PlainLayer, x: Tensor) -> Tensor:
+    return x * nn.functional.dropout(torch.ones_like(x[:1]), self.spec.dropout, self.training)
+
+
+def dropout_of_one_mask(self: PlainLayer, x: Tensor) -> Tensor:
+    generator = torch.Generator(x.device).manual_seed(0)
+    kept = torch.rand(x.shape, generator=generator, device=x.device) >= self.spec.dropout
+    return x * kept / (1 - self.spec.dropout) if self.training and self.spec.dropout < 1 else x * (not self.training)
+
+
 ALL = ("rnn", "gru", "lstm")
 
 DEFECTS = (
@@ -86,6 +104,10 @@ DEFECTS = (
     Defect("reverse output not flipped", ALL, {"restore": reverse_not_restored}),
     Defect("directions swapped", ALL, {"join": directions_swapped}),
     Defect("given state ignored", ALL, {"initial_state": state_ignored}),
+    Defect("dropout not rescaled", ("rnn",), {"between_layers": dropout_not_rescaled}),
+    Defect("dropout in eval", ("gru",), {"between_layers": dropout_in_eval}),
+    Defect("dropout shared over steps", ("lstm",), {"between_layers": dropout_shared_over_steps}),
+    Defect("dropout of one mask", ("gru",), {"between_layers": dropout_of_one_mask}),
 )
 
 # Importable by name, MODULE:ATTRIBUTE, as the command line and a reproducer need it: GRUZFlipped, ...

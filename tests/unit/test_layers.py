@@ -199,3 +199,17 @@ def test_an_unknown_option_is_refused_by_name(kind: str) -> None:
 def test_a_single_tensor_is_no_state_of_an_lstm() -> None:
     with pytest.raises(TypeError, match="tuple of two Tensors"):
         make("LSTM")(torch.zeros(SEQ, 2, INPUT), torch.zeros(2, 1, 2, HIDDEN))
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_gradients_add_up_over_calls(kind: str) -> None:
+    torch.manual_seed(0)
+    layer, builtin = getattr(manual, kind)(2, 3, dtype=torch.float64), getattr(nn, kind)(2, 3, dtype=torch.float64)
+    builtin.load_state_dict(layer.state_dict())
+    # One sequence of one step: gradients that are views of one another would be counted twice here.
+    x = torch.randn(1, 1, 2, dtype=torch.float64)
+    for module in (layer, builtin):
+        for _ in range(3):
+            module(x)[0].sum().backward()
+    for parameter, expected in zip(layer.parameters(), builtin.parameters(), strict=True):
+        assert_same_digits(parameter.grad, expected.grad)
