@@ -129,6 +129,14 @@ def test_other_peoples_runs_are_left_alone(pytester: pytest.Pytester) -> None:
     result.stdout.no_fnmatch_line("*= parity =*")
 
 
+def test_a_project_with_tests_of_its_own_is_no_obstacle(pytester: pytest.Pytester) -> None:
+    folder = pytester.mkpydir("tests")
+    (folder / "conftest.py").write_text("")
+    (folder / "test_own.py").write_text("def test_own(): pass")
+    result = pytester.runpytest_subprocess(*QUICK, "-k", "forward", "--parity-implementation=rnn=torch.nn:RNN")
+    result.assert_outcomes(passed=1, deselected=result.parseoutcomes().get("deselected", 0))
+
+
 def test_works_from_an_empty_folder_and_in_parallel(pytester: pytest.Pytester) -> None:
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     result = pytester.runpytest_subprocess(*QUICK, "-n", "2", "--parity-implementation=rnn=torch.nn:RNN")

@@ -1,4 +1,4 @@
-"""Hypothesis profiles of the project's own tests; HYPOTHESIS_PROFILE names one, "ci" is the default."""
+"""Hypothesis profiles of the project's own property tests; HYPOTHESIS_PROFILE names one, "ci" is the default."""
 
 import os
 
