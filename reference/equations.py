@@ -23,7 +23,7 @@ Hochreiter and Schmidhuber 1997; Cho et al. 2014, with the reset gate where cuDN
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
@@ -35,6 +35,7 @@ Hidden = Shaped[np.ndarray, "copies directions batch hidden"]
 State = Shaped[np.ndarray, "copies directions batch state"]  # proj_size where there is a projection, else hidden
 
 
+@runtime_checkable
 class Rounding(Protocol):
     """What happens to an intermediate result: nothing, or the noise of a given precision."""
 
