@@ -115,13 +115,7 @@ def subjects(config: pytest.Config) -> list[Subject]:
             config.stash[SUBJECTS] = selection.selected(config)
         except ValueError as error:
             raise pytest.UsageError(str(error)) from error
-        config.stash[REPORT].header = selection.header(config.option.parity_seed)
     return config.stash[SUBJECTS]
-
-
-def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    """Say what is judged, with what, where parity tests were collected."""
-    return [f"parity: {line}" for line in config.stash[REPORT].header_lines()]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -162,7 +156,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     report = terminalreporter.config.stash[REPORT]
     if report.records:
         terminalreporter.section("parity")
-        for line in report.lines():
+        for line in [*report.header_lines(), *report.lines()]:
             terminalreporter.write_line(line, red="FAIL" in line)
 
 
@@ -173,6 +167,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     report = config.stash[REPORT]
     if hasattr(config, "workerinput") or not report.records:
         return
+    from . import selection
+
+    report.header = selection.header(config.option.parity_seed)
     if config.option.parity_json is not None:
         report.write(config.option.parity_json)
     if report.nothing_judged() and session.exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
