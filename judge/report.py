@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..reference.spec import KINDS
+
 RECORD = "parity"  # name of the user property that carries a test's record
 
 # The worst of several outcomes stands for all of them.
 OUTCOMES = ("skipped", "unsupported", "passed", "failed")
+
+DTYPE_ORDER = ("float64", "float32", "bfloat16", "float16")
 
 Record = dict[str, Any]
 
@@ -48,11 +52,11 @@ class Report:
         return all(record["outcome"] in ("skipped", "unsupported") for record in self.records.values())
 
     def verdicts(self) -> list[dict[str, Any]]:
-        """Return one verdict per implementation, kind, device and dtype, in the order they were judged."""
+        """Return one verdict per implementation, kind, device and dtype, the most precise dtype first."""
         groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
         for record in self.records.values():
             groups[tuple(record[key] for key in ("implementation", "kind", "device", "dtype"))].append(record)
-        return [_verdict(records) for records in groups.values()]
+        return [_verdict(groups[key]) for key in sorted(groups, key=_in_order)]
 
     def lines(self) -> list[str]:
         """Return the terminal summary: a table, then what it leaves open."""
@@ -86,6 +90,11 @@ class Report:
         partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         partial.write_text(json.dumps({"header": self.header, "verdicts": self.verdicts()}, indent=2) + "\n")
         os.replace(partial, path)
+
+
+def _in_order(key: tuple[str, ...]) -> tuple[Any, ...]:
+    implementation, kind, device, dtype = key
+    return device, KINDS.index(kind), implementation, DTYPE_ORDER.index(dtype)
 
 
 def _verdict(records: list[Record]) -> dict[str, Any]:
