@@ -22,8 +22,8 @@ SHOWN_BY = {
     "stacks": ("stacking", "layouts"),
     "sequences": ("forward", "stacking", "packed", "layouts"),
     "gradients": ("gradients", "stacking", "layouts", "second_order"),
-    "calls": ("forward", "state", "nonfinite"),
-    "dropouts": ("dropout",),
+    "calls": ("forward", "state", "repeatability", "nonfinite"),
+    "dropouts": ("dropout", "repeatability"),
 }
 TOPIC = {defect.name: topic for topic, defects in TOPICS.items() for defect in defects}
 

@@ -31,6 +31,22 @@ class _NeedsOutputGradient(torch.autograd.Function):
         return gradients
 
 
+class _Sloped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, h: Tensor, slope: Tensor) -> Tensor:
+        ctx.slope = slope
+        return h.view_as(h)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient * ctx.slope, None, None
+
+
+def _sloped(a: Tensor, h: Tensor, slope: Tensor) -> Tensor:
+    """Return h as a function of a that has this slope, and no second derivative."""
+    return _Sloped.apply(a, h.detach(), slope.detach())
+
+
 def _output_gradient_needed(layer: PlainLayer, right: Right, input: Any, hx: Any = None) -> Any:
     output, state = right(input, hx)
     packed = isinstance(output, PackedSequence)
@@ -72,11 +88,6 @@ def _refused_if(condition: Callable[[PlainLayer], bool]) -> Callable[..., Tensor
 
 def _partly_frozen(layer: PlainLayer) -> bool:
     return len({parameter.requires_grad for parameter in layer.parameters()}) > 1
-
-
-def _sloped(a: Tensor, h: Tensor, slope: Tensor) -> Tensor:
-    """Return h as a function of a that has this slope, and no second derivative."""
-    return h.detach() + (a - a.detach()) * slope.detach()
 
 
 DEFECTS = (
