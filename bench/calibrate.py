@@ -1,16 +1,17 @@
 """Measures the factor of the tolerance, and that nothing right is flagged.
 
-    python -m rnn_parity.bench.calibrate --cases 20000 --json FILE
+    python -m rnn_parity.bench.calibrate --verdicts 20000 --json FILE
 
-draws so many cases for each kind and dtype and judges on each of them the built-in, the manual layer, PyTorch's
-decomposition of it, and two that compute in another order. It prints error over (spread + u * max|truth|) of every
+draws a case again and again until each kind and dtype has so many verdicts, judging on each case the built-in, the
+manual layer, PyTorch's decomposition of it, and two that compute in another order. It prints error over (spread + u * max|truth|) of every
 tensor, which the factor F of `judge/tolerance.py` is to stand well above, and how many cases were flagged: the false
-alarms, each with the case, which end the run with status 1.
+alarms, each with the case, which end the run with status 1. Ctrl-C ends it with what has been measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
@@ -50,7 +51,7 @@ from rnn_parity.tests.meta.right import RIGHT
 
 CHUNK = 250  # cases for one task of a process
 STRETCHED = (None,) * 20 + STRETCHES  # a sixth of the cases are long, wide or of a large batch
-TENTH = 10  # every tenth case is judged for its second derivative, and with a NaN or infinity, too
+BESIDE = 25  # every 25th case is judged for its second derivative, and with a NaN or infinity, too
 
 
 @dataclass
@@ -100,7 +101,7 @@ def measure(kind: str, dtype: torch.dtype, device: str, draws: int, chunk: int) 
     def judged(case: Case) -> None:
         found.cases += 1
         _together(layers, case, found)
-        if found.cases % TENTH == 0:
+        if found.cases % BESIDE == 0:
             _each(layers, case, found, second_order if case.cotangents else judge)
             _each(layers, planted(case), found, judge)
 
@@ -183,6 +184,7 @@ def rows(measured: dict[tuple[str, str], Measured]) -> Iterator[dict[str, Any]]:
 def _totals(of_dtype: Measured, judged: int) -> dict[str, Any]:
     return {
         "cases": of_dtype.cases,
+        "verdicts": of_dtype.cases * len(RIGHT),
         "undetermined": of_dtype.undetermined / (of_dtype.undetermined + judged),
         "flagged": len(of_dtype.flagged),
     }
@@ -190,11 +192,11 @@ def _totals(of_dtype: Measured, judged: int) -> dict[str, Any]:
 
 def table(found: list[dict[str, Any]]) -> list[str]:
     """Return the rows as two Markdown tables: the dtypes, then every tensor with its dtypes side by side."""
-    lines = ["| dtype | cases | tensors | median | p99 | max | undetermined | flagged |", "| --- " * 8 + "|"]
+    lines = ["| dtype | cases | verdicts | tensors | median | p99 | max | undetermined | flagged |", "| --- " * 9 + "|"]
     for row in found:
         if row["tensor"] == "all":
             lines.append(
-                f"| {row['dtype']} | {row['cases']:,} | {row['tensors']:,} | {_figures(row, ' | ')} "
+                f"| {row['dtype']} | {row['cases']:,} | {row['verdicts']:,} | {row['tensors']:,} | {_figures(row, ' | ')} "
                 f"| {row['undetermined']:.2%} | {row['flagged']} |"
             )
     of = {(row["tensor"], row["dtype"]): row for row in found}
@@ -212,18 +214,20 @@ def _figures(row: dict[str, Any], between: str) -> str:
 def main() -> int:
     """Measure, print the tables and write the figures as JSON; 1 where something right was flagged."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=500, help="for each kind and dtype")
+    parser.add_argument("--verdicts", type=int, default=500, help="verdicts for each kind and dtype")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     measured: dict[tuple[str, str], Measured] = defaultdict(Measured)
-    todo, start = list(tasks(arguments.cases, arguments.device)), time.perf_counter()
+    todo, start = list(tasks(-(-arguments.verdicts // len(RIGHT)), arguments.device)), time.perf_counter()
     with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:
-        for kind, dtype, part in tqdm(pool.imap_unordered(_measure, todo), total=len(todo), unit="chunk", disable=None):
-            measured[kind, dtype].join(part)
-            for said in part.flagged:
-                print(f"flagged: {said}", flush=True)
+        parts = tqdm(pool.imap_unordered(_measure, todo), total=len(todo), unit="chunk", disable=None)
+        with contextlib.suppress(KeyboardInterrupt):
+            for kind, dtype, part in parts:
+                measured[kind, dtype].join(part)
+                for said in part.flagged:
+                    print(f"flagged: {said}", flush=True)
     found = list(rows(measured))
     print("\n".join(table(found)))
     if arguments.json:
