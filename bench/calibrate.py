@@ -3,9 +3,10 @@
     python -m rnn_parity.bench.calibrate --verdicts 20000 --json FILE
 
 draws a case again and again until each kind and dtype has so many verdicts, judging on each case the built-in, the
-manual layer, PyTorch's decomposition of it, and two that compute in another order. It prints error over (spread + u * max|truth|) of every
-tensor, which the factor F of `judge/tolerance.py` is to stand well above, and how many cases were flagged: the false
-alarms, each with the case, which end the run with status 1. Ctrl-C ends it with what has been measured.
+manual layer, PyTorch's decomposition of it, and two that compute in another order. It prints error over
+(spread + u * max|truth|) of every tensor, which the factor F of `judge/tolerance.py` is to stand well above, and how
+many cases were flagged: the false alarms, each with the case, which end the run with status 1. Ctrl-C ends it with what
+has been measured.
 """
 
 from __future__ import annotations
@@ -196,8 +197,8 @@ def table(found: list[dict[str, Any]]) -> list[str]:
     for row in found:
         if row["tensor"] == "all":
             lines.append(
-                f"| {row['dtype']} | {row['cases']:,} | {row['verdicts']:,} | {row['tensors']:,} | {_figures(row, ' | ')} "
-                f"| {row['undetermined']:.2%} | {row['flagged']} |"
+                f"| {row['dtype']} | {row['cases']:,} | {row['verdicts']:,} | {row['tensors']:,} "
+                f"| {_figures(row, ' | ')} | {row['undetermined']:.2%} | {row['flagged']} |"
             )
     of = {(row["tensor"], row["dtype"]): row for row in found}
     lines += ["", f"| tensor: median, p99, max | {' | '.join(DTYPES)} |", "| --- " * 5 + "|"]
