@@ -23,12 +23,12 @@ SPECS = {
 }
 # Central differences at 1 to 4 steps: the error is the ninth derivative times the step's eighth power.
 WEIGHTS = {1: 4 / 5, 2: -1 / 5, 3: 4 / 105, 4: -1 / 280}
-STEP = 2e-4
+STEP = 2e-4  # no relu of these cases is that near its kink
 
 
 def case_of(spec: LayerSpec, **options: Any) -> Case:
     results = ("output", "h_n", "c_n") if spec.kind == "lstm" else ("output", "h_n")
-    return Case(spec, torch.float64, "cpu", 3, 3, seed=5, cotangents=results, **options)
+    return Case(spec, torch.float64, "cpu", 3, 3, seed=6, cotangents=results, **options)
 
 
 @pytest.mark.parametrize("lengths", [None, (3, 1, 2)], ids=["padded", "packed"])
