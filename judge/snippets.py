@@ -18,8 +18,8 @@ Lines = list[str]
 # A memory layout, made of a tensor; reading the memory between is reading NaN.
 LAYOUT_CODE = {
     "transposed": "{0}.transpose(0, -1).contiguous().transpose(0, -1)",
-    "offset": "torch.nn.functional.pad({0}.flatten(), (1, 0), value=torch.nan)[1:].view({0}.shape)",
-    "strided": "torch.nn.functional.pad({0}.unsqueeze(-1), (0, 1), value=torch.nan)[..., 0]",
+    "offset": "torch.hstack([{0}.new_tensor(torch.nan), {0}.flatten()])[1:].view_as({0})",
+    "strided": "torch.stack([{0}, {0} * torch.nan], -1)[..., 0]",
 }
 
 RESULTS = {"output": "[0]", "h_n": "[1]", "c_n": "[1][1]"}  # where a call's result holds it; h_n of an LSTM in [1][0]
@@ -89,10 +89,12 @@ class Snippets:
         """Build the built-in in float64 with the case's weights, and the candidate with the same."""
         case, spec = self.case, self.case.spec
         options = ", ".join(f"{name}={value!r}" for name, value in spec.arguments().items())
-        place = f"device={case.device!r}, dtype={case.dtype}"
+        place = f"dtype={case.dtype}" + (f", device={case.device!r}" if case.device != "cpu" else "")
         before: Lines = []
         if len(f"truth = torch.nn.LSTM({options}, {place})") > COLUMNS:
             before, options = [f"options = dict({options})"], "**options"
+            if len(before[0]) > COLUMNS:
+                before = before[0].replace(", bias=", ")\noptions |= dict(bias=").split("\n")
         scale = "" if case.weight_scale == 1 else f", scale={case.weight_scale} if p.dim() == 2 else 1.0"
         mode = ".eval()" if case.modes[-1] == "eval" else ""
         built = [
@@ -120,36 +122,44 @@ class Snippets:
         if len(line) < COLUMNS - 4:
             return [line, f"    {layer}.get_parameter(name).requires_grad_(False)"]
         names = list(self.case.spec.parameter_shapes())
-        trained = [k for k, name in enumerate(names) if name not in self.case.frozen]
+        frozen = [k for k, name in enumerate(names) if name in self.case.frozen]
+        trained = [k for k in range(len(names)) if k not in frozen]
+        chosen = f"not in {frozen}" if len(frozen) < len(trained) else f"in {trained}"
         return [
             "for k, name in enumerate(truth.state_dict()):",
-            f"    {layer}.get_parameter(name).requires_grad_(k in {trained})",
+            f"    {layer}.get_parameter(name).requires_grad_(k {chosen})",
         ]
 
     def arguments(self) -> Lines:
         """Draw input and states in the case's axes and memory layouts."""
-        names = ["input", *self.states()]
-        return [line for name in names for line in self._argument(name)]
+        lines = self._arguments("input")
+        return [*lines, *self._arguments(*self.states())] if self.states() else lines
 
     def states(self) -> list[str]:
         """Return the variables of the state that is given."""
         return [] if self.case.states == "absent" else ["h_0", "c_0"][: 2 if self.case.spec.kind == "lstm" else 1]
 
-    def _argument(self, name: str) -> Lines:
-        case, variable = self.case, "x" if name == "input" else name
-        code = self.drawn(name)
-        layout = layout_of(case, name)
-        if layout == "expanded" and case.batched:
-            first = self.batch_axis(name) == 0
-            batch = f"{case.batch}{self.more}"
-            sizes = f"{batch}, -1, -1" if first else f"-1, {batch}, -1"
-            code = f"{code}{'[:1]' if first else '[:, :1]'}.clone().expand({sizes})"
-        lines = [f"{variable} = {code}"]
-        if layout in LAYOUT_CODE and not (name == "input" and case.lengths):  # packing copies
-            lines.append(f"{variable} = {LAYOUT_CODE[layout].format(variable)}")
-        if case.cotangents and case.wants_grad(name):
-            lines[-1] += ".requires_grad_()"
-        return lines
+    def _arguments(self, *names: str) -> Lines:
+        """Draw the input, or the states, which have one memory layout."""
+        variables = ["x" if name == "input" else name for name in names]
+        lines = [f"{variable} = {self.drawn(name)}" for variable, name in zip(variables, names, strict=True)]
+        grad = ".requires_grad_()" if self.case.cotangents and self.case.wants_grad(names[0]) else ""
+        code = self._layout(names[0])
+        if not code:
+            return [f"{line}{grad}" for line in lines]
+        if len(names) == 1:
+            return [*lines, f"{variables[0]} = {code.format(variables[0])}{grad}"]
+        return [*lines, f"{', '.join(names)} = ({code.format('t')}{grad} for t in ({', '.join(names)}))"]
+
+    def _layout(self, name: str) -> str:
+        layout = layout_of(self.case, name)
+        if layout == "expanded" and self.case.batched:
+            batch = f"{self.case.batch}{self.more}"
+            if self.batch_axis(name) == 0:
+                return f"{{0}}[:1].clone().expand({batch}, -1, -1)"
+            return f"{{0}}[:, :1].clone().expand(-1, {batch}, -1)"
+        packed = name == "input" and self.case.lengths is not None  # packing copies
+        return "" if packed else LAYOUT_CODE.get(layout, "")
 
     def batch_axis(self, name: str) -> int:
         """Return where the batch axis is; time comes first where a sequence is packed."""
@@ -162,13 +172,14 @@ class Snippets:
         sizes = ", ".join(self._shape(name))
         code = f"draw({added(case.seed + ROLES[name], self.offset)}, {sizes}"
         code += f", scale={case.input_scale})" if name == "input" and case.input_scale != 1 else ")"
+        to = self.to
         if name in ("h_0", "c_0") and case.states == "zeros":
-            code = f"torch.zeros({sizes}, dtype=torch.float64)"
+            code, to = f"torch.zeros({sizes}, {to[len('.to(') : -1] or 'dtype=torch.float64'})", ""
         if not case.batched:
             code += "[:, 0]"
         elif self.batch_axis(name) == 0:
             code += ".transpose(0, 1)"
-        return code + self.to
+        return code + to
 
     def _shape(self, name: str) -> tuple[str, str, str]:
         case, spec = self.case, self.case.spec
@@ -240,11 +251,9 @@ class Snippets:
         place = f", {self.place}" if self.place else ""
         return [
             f"for k, training in enumerate({modes}, 1):  # earlier calls: larger, with other weights",
-            "    for p in candidate.parameters():",
-            "        p.data.neg_()",
+            "    [p.data.neg_() for p in candidate.parameters()]",
             f"    result(candidate.train(training), {EARLIER_CALL} * k, 1{place})",
-            "    for p in candidate.parameters():",
-            "        p.data.neg_()",
+            "    [p.data.neg_() for p in candidate.parameters()]",
             f"candidate.train({last}).zero_grad()",
         ]
 
