@@ -20,7 +20,7 @@ from .cases import Case, draw, tensors_of, weights_of
 from .implementation import Implementation
 from .running import Misbehaviour, call, parameter_gradients, run_tensors, set_mode
 from .tolerance import FACTOR, unit_roundoff
-from .verdict import Finding, Verdict, candidate, case_bounds, exact_products, judge, loaded_builtin
+from .verdict import Finding, Verdict, candidate, exact_products, judge, loaded_builtin
 
 ROWS = 4096  # draws, one for each row of a batch
 RANDOM_SUM = 300  # seed of the random sums, counted from the case's
@@ -49,28 +49,6 @@ def like_builtin(implementation: Implementation, case: Case) -> Verdict:
     with global_seed(case):
         masks = [torch.nn.functional.dropout(ones, spec.dropout) for _ in range(spec.num_layers - 1)]
         return judge(implementation, case, [mask.double().numpy() for mask in masks])
-
-
-def same_seed(implementation: Implementation, case: Case) -> Verdict:
-    """Two calls after the same seed give the same result; dropout's factors widen the bound."""
-    verdict = Verdict(implementation, case)
-    tensors = tensors_of(case)
-    with global_seed(case), exact_products():
-        try:
-            layer = candidate(implementation, loaded_builtin(case), case)
-            first, second = (
-                run_tensors(layer, case, tensors) for _ in range(2) if torch.manual_seed(case.dropout_seed or 0)
-            )
-        except Misbehaviour as error:
-            verdict.misbehaviour = str(error)
-            return verdict
-    factor = (1 - case.spec.dropout) ** (1 - case.spec.num_layers)
-    for name, bound in case_bounds(case).items():
-        if bound.determined:
-            apart = (first[name].double() - second[name].double()).abs().max().item()
-            verdict.findings.append(Finding(name, apart, 2 * factor * bound.limit))
-    verdict.findings.sort(key=lambda finding: -finding.ratio)
-    return verdict
 
 
 def distribution(implementation: Implementation, case: Case) -> Verdict:

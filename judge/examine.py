@@ -97,13 +97,26 @@ class Trial:
 
 @dataclass
 class Tally:
-    """What a trial came to: cases judged, tensors judged and undetermined, the worst finding, the built-in's faults."""
+    """What a trial came to.
+
+    Args:
+        cases: judged.
+        tensors: judged in them.
+        undetermined: tensors for which the dtype carried no digits.
+        worst: the finding nearest to its bound, or furthest beyond it.
+        builtin_faults: cases in which the built-in is wrong.
+        refused: cases in which the candidate raised, and the built-in too.
+        refusal: what it said in the last of them.
+        seconds: in all.
+    """
 
     cases: int = 0
     tensors: int = 0
     undetermined: int = 0
     worst: Finding | None = None
     builtin_faults: int = 0
+    refused: int = 0
+    refusal: str | None = None
     seconds: float = 0.0
 
     def add(self, verdict: Verdict) -> None:
@@ -111,6 +124,8 @@ class Tally:
         self.cases += 1
         self.tensors += len(verdict.findings)
         self.undetermined += len(verdict.undetermined)
+        if verdict.refused is not None:
+            self.refused, self.refusal = self.refused + 1, verdict.refused
         self.builtin_faults += verdict.builtin_fault is not None
         for finding in verdict.findings[:1]:
             if self.worst is None or finding.ratio > self.worst.ratio:
