@@ -57,13 +57,6 @@ def same_mask(case: Case, implementation: Implementation, text: str) -> str:
     return _program(case, implementation, "output", [*lines, f"assert not torch.equal(first, second), {text!r}"])
 
 
-def same_seed(snippets: Snippets, tensor: str) -> Lines:
-    """Call the layer again after the same seed."""
-    call = f"{snippets.called('candidate')}{snippets.result(tensor)}"
-    seed = f"torch.manual_seed({snippets.case.dropout_seed})"
-    return [seed, f"one = {call}", seed, f"other = {call}"]
-
-
 def _program(case: Case, implementation: Implementation, of: str, lines: Lines) -> str:
     snippets = beside(case, implementation)
     seed = [f"torch.manual_seed({case.dropout_seed})"]

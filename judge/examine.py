@@ -29,7 +29,6 @@ SIMPLIFY_SECONDS = 1.0  # for trying each part of it at its plainest
 PLAINER: tuple[dict[str, Any], ...] = (
     {"modes": ("train",)},
     {"modes": ("eval",)},
-    {"cotangents": ()},
     *({"cotangents": (name,)} for name in ("output", "h_n", "c_n")),
     {"plain_sum": True},
     {"frozen": (), "input_grad": True, "state_grad": True},

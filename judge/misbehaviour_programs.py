@@ -11,7 +11,7 @@ from .implementation import Implementation
 from .programs import backward, function, inside, prepared, result
 from .snippets import COLUMNS, Lines, Snippets
 
-RAISED = re.compile(r"(?:building it|\S+) raised (\w+): ?(.*)")
+RAISED = re.compile(r"(?:building it|second backward|\S+) raised (\w+): ?(.*)")
 SETTING_CODE = {
     "default dtype": "torch.get_default_dtype()",
     "gradient mode": "torch.is_grad_enabled()",
@@ -174,6 +174,6 @@ CHECKS: dict[str, Callable[..., Check]] = {
     r"parameter (\S+) (was changed in place|changed from)": _parameter,
     r"expected parameters .* after the call": _parameter_names,
     rf"(\S+) changed PyTorch's ({'|'.join(SETTING_CODE)}) from": _setting,
-    r"(\S+) raised": _stage,
+    r"(?:second )?(\S+) raised": _stage,
     r"(\S+) requires no gradient but was given one": _frozen,
 }

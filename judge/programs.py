@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 
 from .cases import EARLIER_CALL, Case
 from .implementation import Implementation
-from .snippets import Lines, Snippets, indented
+from .second_order import DIRECTION
+from .snippets import Lines, Snippets, added, indented, shortest
 from .verdict import Finding
 
 # Writes the lines that leave the two tensors to be compared in `one` and `other`.
@@ -17,11 +19,46 @@ Relation = Callable[[Snippets, str], Lines]
 
 def compared(case: Case, implementation: Implementation, finding: Finding) -> str:
     """Compare one tensor of a case with that of `torch.nn`."""
-    tensor = finding.tensor
     snippets = inside(case, implementation)
-    name = tensor.removesuffix(".grad")
-    value = f"{tensor}.data" if tensor == "output" and case.lengths is not None else tensor
-    body = [*run_lines(snippets), f"return {value if name == tensor else snippets.gradient(name)}"]
+    return snippets.program(returning(snippets, finding.tensor), prepared(snippets), difference(snippets, finding))
+
+
+def repeated(case: Case, implementation: Implementation, finding: Finding) -> str:
+    """Compare one tensor of a case with that of a second call of the same layer."""
+    snippets = inside(replace(case, modes=case.modes[-1:]), implementation)
+    lines = [f"one = {result(snippets)}", "candidate.zero_grad()", f"other = {result(snippets)}"]
+    apart = ["error = (one - other).abs().max().item()", asserted(finding)]
+    return snippets.program(returning(snippets, finding.tensor), prepared(snippets), [*lines, *apart])
+
+
+def second_order(case: Case, implementation: Implementation, finding: Finding | None) -> str:
+    """Compare the gradient of a sum over gradients; of None, make it."""
+    snippets = inside(case, implementation)
+    shifted = replace(case, seed=case.seed + DIRECTION, input_scale=1.0, states=case.states.replace("zeros", "given"))
+    directions = replace(snippets, case=shifted)
+    arguments = [name for name in ("input", *snippets.states()) if case.wants_grad(name)]
+    names = [] if implementation.from_builtin else [n for n in case.spec.parameter_shapes() if n not in case.frozen]
+    chosen = f" if name not in {list(case.frozen)}" if case.frozen else ""
+    of_names = " for k, (name, p) in enumerate(truth.named_parameters())"
+    body = [*snippets.frozen("layer"), *snippets.arguments(), f"{snippets.targets} = {snippets.called('layer')}"]
+    body += [f"w_{name} = {snippets.drawn(name)}.requires_grad_()" for name in case.cotangents]
+    body.append(f"leaves = [{', '.join('x' if name == 'input' else name for name in arguments)}]")
+    body += [f"v = [{', '.join(map(directions.drawn, arguments))}]"]
+    if names:
+        drawn = f"draw({added(shifted.seed, ' + k')}, *p.shape){snippets.to}"
+        body += [f"leaves += [layer.get_parameter(name){of_names}{chosen}]", f"v += [{drawn}{of_names}{chosen}]"]
+    weights = [f"w_{name}" for name in case.cotangents]
+    body += [
+        *(f"loss {'+' if k else ''}= {term}" for k, term in enumerate(map(snippets.weighted, case.cotangents))),
+        "first = torch.autograd.grad(loss, leaves, create_graph=True, allow_unused=True)",
+        "product = sum((g * d).sum() for g, d in zip(first, v) if g is not None)",
+        f"second = torch.autograd.grad(product, [*leaves, {', '.join(weights)}], allow_unused=True)",
+    ]
+    if finding is None:
+        return snippets.program(function(snippets, body), prepared(snippets), [result(snippets)])
+    order = [*(f"{name}.grad.grad" for name in (*arguments, *names)), *(f"{n}.cotangent.grad" for n in case.cotangents)]
+    at = order.index(finding.tensor)
+    body.append(f"return second[{at}] if second[{at}] is not None else torch.zeros(())")
     return snippets.program(function(snippets, body), prepared(snippets), difference(snippets, finding))
 
 
@@ -99,7 +136,8 @@ def batch_permutation(snippets: Snippets, tensor: str) -> Lines:
     """Permute the batch; of one sequence without a batch axis, that is to call the layer again."""
     case = snippets.case
     if not case.batched:
-        return second_call(snippets, tensor)
+        call = f"{snippets.called('candidate')}{snippets.result(tensor)}"
+        return [f"one = {call}", f"other = {call}"]
     order = torch.randperm(case.batch, generator=torch.Generator().manual_seed(case.seed)).tolist()
     drawn = f"torch.randperm({case.batch}, generator=torch.Generator().manual_seed({case.seed}))"
     index = {0: "[order]", 1: "[:, order]"}
@@ -119,7 +157,7 @@ def one_by_one(snippets: Snippets, tensor: str) -> Lines:
     if tensor == "output":
         whole = f"torch.nn.utils.rnn.pad_packed_sequence({whole})[0]"
     return [
-        f"lengths = {list(snippets.case.lengths or ())}",
+        f"lengths = {shortest(snippets.case.lengths or ())}",
         f"one, rows = {whole}, []",
         "for row, length in enumerate(lengths):",
         f"    alone = candidate(x[:length, row : row + 1]{state}){snippets.result(tensor)}",
@@ -134,12 +172,6 @@ def absent_is_zero(snippets: Snippets, tensor: str) -> Lines:
         f"one = {snippets.called('candidate')}{snippets.result(tensor)}",
         f"other = candidate({'pack(x)' if snippets.case.lengths else 'x'}){snippets.result(tensor)}",
     ]
-
-
-def second_call(snippets: Snippets, tensor: str) -> Lines:
-    """Call the layer again."""
-    call = f"{snippets.called('candidate')}{snippets.result(tensor)}"
-    return [f"one = {call}", f"other = {call}"]
 
 
 def inside(case: Case, implementation: Implementation, offset: str = "") -> Snippets:
@@ -161,6 +193,14 @@ def function(snippets: Snippets, body: Sequence[str]) -> Lines:
     earlier = ", offset=0, more=0" if snippets.more else ""
     head = f"def result(layer{earlier}{', **to' if snippets.place else ''}):"
     return [*([] if snippets.case.cotangents else ["@torch.no_grad()"]), head, *indented(body)]
+
+
+def returning(snippets: Snippets, tensor: str) -> Lines:
+    """Write the function that runs a layer and returns one tensor."""
+    name = tensor.removesuffix(".grad")
+    value = f"{tensor}.data" if tensor == "output" and snippets.case.lengths is not None else tensor
+    body = [*run_lines(snippets), f"return {value if name == tensor else snippets.gradient(name)}"]
+    return function(snippets, body)
 
 
 def run_lines(snippets: Snippets) -> Lines:
@@ -191,8 +231,14 @@ def result(snippets: Snippets, layer: str = "candidate") -> str:
 def difference(snippets: Snippets, finding: Finding) -> Lines:
     """Compare the result of the candidate with that of `torch.nn`."""
     home = ".cpu()" if snippets.case.device != "cpu" else ""
-    apart = f"({result(snippets, 'truth')} - {result(snippets)}{home}).abs().max().item()"
-    return [f"error = {apart}", asserted(finding)]
+    expected, came = result(snippets, "truth"), f"{result(snippets)}{home}"
+    if snippets.case.nonfinite is None:
+        return [f"error = ({expected} - {came}).abs().max().item()", asserted(finding)]
+    lines = [f"expected = {expected}", f"came = {came}"]
+    if finding.error == float("inf"):
+        same = "same = torch.equal(came.isfinite(), expected.isfinite())"
+        return [*lines, same, f'assert same, "{finding.describe()}"']
+    return [*lines, "error = (expected - came)[expected.isfinite()].abs().max().item()", asserted(finding)]
 
 
 def asserted(finding: Finding, limit: float | None = None) -> str:

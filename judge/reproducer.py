@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from . import dropout, dropout_programs, programs, relations
+from . import dropout, dropout_programs, programs, relations, repeatability, second_order
 from .cases import Case
 from .implementation import Implementation
 from .misbehaviour_programs import RAISED, misbehaving
@@ -33,8 +33,6 @@ RELATIONS: dict[Callable[..., Any], programs.Relation] = {
     relations.batch_permutation: programs.batch_permutation,
     relations.one_by_one: programs.one_by_one,
     relations.absent_is_zero: programs.absent_is_zero,
-    relations.second_call: programs.second_call,
-    dropout.same_seed: dropout_programs.same_seed,
 }
 
 
@@ -89,7 +87,7 @@ def _of_findings(verdict: Verdict, trial: Trial) -> Iterator[tuple[str, str]]:
     case, implementation = verdict.case, verdict.implementation
     for finding in [finding for finding in verdict.findings if finding.ratio > 1][:MOST_FINDINGS]:
         for program in _of_finding(case, implementation, finding, trial.check):
-            yield f"{finding.tensor} is off by", program
+            yield re.split(r"(?<=off by) |, or", finding.describe())[0], program
 
 
 def _of_finding(
@@ -98,13 +96,17 @@ def _of_finding(
     if check is dropout.distribution:
         yield dropout_programs.distribution(case, implementation, finding)
         return
+    if check is second_order.second_order:
+        yield programs.second_order(case, implementation, finding)
+        return
     if not finding.tensor.endswith(".grad"):
         yield programs.compared(replace(case, cotangents=(), frozen=()), implementation, finding)
-    if finding.tensor.endswith(".grad") or case.cotangents:
-        yield programs.compared(case, implementation, finding)
+    yield programs.compared(case, implementation, finding)
     if check is relations.two_losses:
         yield programs.two_losses(case, implementation, finding, of_second=False)
         yield programs.two_losses(case, implementation, finding, of_second=True)
+    if check is repeatability.repeated:
+        yield programs.repeated(case, implementation, finding)
     if check in RELATIONS:
         yield programs.related(case, implementation, finding, RELATIONS[check])
 
@@ -117,6 +119,8 @@ def _of_misbehaviour(verdict: Verdict, trial: Trial) -> Iterator[tuple[str, str]
         yield says, dropout_programs.same_mask(case, implementation, text)
     for program in misbehaving(case, implementation, text):
         yield text if RAISED.match(text) else says, program
+    if trial.check is second_order.second_order:
+        yield text, programs.second_order(case, implementation, None)
     if trial.check is relations.two_losses:
         yield text, programs.two_losses(case, implementation, None, of_second=False)
     if trial.check in RELATIONS:

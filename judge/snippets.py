@@ -15,10 +15,10 @@ COLUMNS = 120
 
 Lines = list[str]
 
-# A memory layout, made of a tensor; reading the memory between is reading NaN.
+# A memory layout, made of a tensor.
 LAYOUT_CODE = {
     "transposed": "{0}.transpose(0, -1).contiguous().transpose(0, -1)",
-    "offset": "torch.hstack([{0}.new_tensor(torch.nan), {0}.flatten()])[1:].view_as({0})",
+    "offset": "torch.hstack([{0}.new_zeros(1), {0}.flatten()])[1:].view_as({0})",
     "strided": "torch.stack([{0}, {0} * torch.nan], -1)[..., 0]",
 }
 
@@ -102,6 +102,7 @@ class Snippets:
             f"truth = torch.nn.{spec.kind.upper()}({options}, dtype=torch.float64){mode if spec.dropout else ''}",
             "for k, p in enumerate(truth.parameters()):",
             f"    p.data = draw({added(case.seed, ' + k')}, *p.shape{scale})",
+            *self._planted(*spec.parameter_shapes()),
             *self.candidate("candidate", f"{options}, {place}"),
         ]
         return [*built, "candidate.eval()"] if mode and len(case.modes) == 1 else built
@@ -133,7 +134,18 @@ class Snippets:
     def arguments(self) -> Lines:
         """Draw input and states in the case's axes and memory layouts."""
         lines = self._arguments("input")
-        return [*lines, *self._arguments(*self.states())] if self.states() else lines
+        lines += self._arguments(*self.states()) if self.states() else []
+        return [*lines, *self._planted("input", "h_0", "c_0")]
+
+    def _planted(self, *names: str) -> Lines:
+        """Put the case's NaN or infinity into one of the tensors of these names, if it is there."""
+        if self.case.nonfinite is None or self.case.nonfinite[0] not in names:
+            return []
+        name, index, value = self.case.nonfinite
+        variable = {"input": "x", "h_0": "h_0", "c_0": "c_0"}.get(name, f"truth.{name}")
+        return [
+            f"{variable}.data.view(-1)[{index}] = {str(value).replace('nan', 'torch.nan').replace('inf', 'torch.inf')}"
+        ]
 
     def states(self) -> list[str]:
         """Return the variables of the state that is given."""
@@ -218,7 +230,7 @@ class Snippets:
         """Sum up the results' products with their cotangents; the loss of an earlier call is its output's sum."""
         lines: Lines = []
         for term in map(self._term, self.case.cotangents):
-            if lines and not self.more and len(lines[-1]) + len(term) < COLUMNS - 12:
+            if lines and len(lines[-1]) + len(term) < COLUMNS - 12:
                 lines[-1] += f" + {term}"
             else:
                 otherwise = "0 if more else " if lines else "output.sum() if more else "
@@ -234,6 +246,11 @@ class Snippets:
         if packed:
             cotangent = f"pack({cotangent.removesuffix(self.to)}).data{self.to}"
         return f"({value} * {cotangent}).sum()"
+
+    def weighted(self, name: str) -> str:
+        """Return the sum of a result's product with a cotangent that the program has in a variable."""
+        packed = name == "output" and self.case.lengths is not None
+        return f"({name}.data * pack(w_{name}).data).sum()" if packed else f"({name} * w_{name}).sum()"
 
     def gradient(self, name: str, layer: str = "layer") -> str:
         """Return the expression of a gradient; one that is absent counts as zero."""
