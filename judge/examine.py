@@ -7,7 +7,7 @@ import random
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Set
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,15 +17,36 @@ from hypothesis.errors import Flaky
 from hypothesis.strategies import SearchStrategy
 
 from .cases import STRETCHES, Case, cases
-from .dropout import certain
 from .implementation import Implementation
-from .reproducer import plain, replayed
-from .verdict import Finding, ParityError, Verdict, judge
+from .reproducer import reproducer
+from .verdict import Finding, ParityError, Verdict
 
 DEFAULT_EXAMPLES = 50  # cases for each trial
-SHRINK_SECONDS = 6.0  # spent on making a failing case smaller
+SHRINK_SECONDS = 3.0  # for Hypothesis to make a failing case smaller
+SIMPLIFY_SECONDS = 1.0  # for trying each part of it at its plainest
 
-UNREPEATABLE_TRIES = 200  # of a reproducer for a fault that comes and goes
+# What makes a case plainer: fields of `Case` and of `LayerSpec`, tried in this order.
+PLAINER: tuple[dict[str, Any], ...] = (
+    {"modes": ("train",)},
+    {"modes": ("eval",)},
+    *({"cotangents": (name,)} for name in ("output", "h_n", "c_n")),
+    {"plain_sum": True},
+    {"frozen": (), "input_grad": True, "state_grad": True},
+    {"lengths": None, "enforce_sorted": False},
+    {"input_layout": "contiguous", "state_layout": "contiguous"},
+    {"input_layout": "contiguous"},
+    {"state_layout": "contiguous"},
+    {"states": "absent"},
+    {"weight_scale": 1.0},
+    {"input_scale": 1.0},
+    {"batch_first": False},
+    {"proj_size": 0},
+    {"bidirectional": False},
+    {"num_layers": 1},
+    {"num_layers": 2},
+    {"bias": True},
+    {"nonlinearity": "tanh"},
+)
 
 Check = Callable[[Implementation, Case], Verdict]
 
@@ -151,15 +172,14 @@ def examine(
     for stretched, count in plan:
         strategy = cases(implementation, dtype, device, trial.vary, (stretched,), **trial.fixed).map(trial.adapt)
         name = f"{trial} {implementation.kind} {dtype} {device} {stretched}"
-        try:
-            _search(search.step, strategy, count, random_seed * 2**32 + zlib.crc32(name.encode()))
-        except Flaky:
-            search.repeatable = False
+        _search(search.step, strategy, count, random_seed * 2**32 + zlib.crc32(name.encode()))
         if search.smallest is not None:
             break
-    tally.seconds += time.perf_counter() - start
     if search.smallest is not None:
-        raise ParityError(search.smallest, _reproducer(search.smallest, trial, search.repeatable)) from None
+        plainest = _plainest(search.smallest, trial)
+        tally.seconds += time.perf_counter() - start
+        raise ParityError(plainest, reproducer(plainest, trial)) from None
+    tally.seconds += time.perf_counter() - start
     return tally
 
 
@@ -173,35 +193,56 @@ def _search(step: Callable[[Case], None], strategy: SearchStrategy[Case], count:
         print_blob=False,
         suppress_health_check=list(HealthCheck),
     )
-    with contextlib.suppress(_Failed):
+    with contextlib.suppress(_Failed, _Enough, Flaky):  # the reproducer finds out what comes and goes
         seed(random_seed)(run(given(strategy)(step)))()
-
-
-def _reproducer(verdict: Verdict, trial: Trial, repeatable: bool) -> str:
-    """Plain PyTorch for a wrong tensor and for an exception; the judge's own question for the rest."""
-    raised = verdict.misbehaviour is not None and verdict.misbehaviour.startswith(("forward raised", "backward raised"))
-    if trial.check in (judge, certain) and repeatable and (verdict.misbehaviour is None or raised):
-        return plain(verdict)
-    return replayed(verdict, trial.aspect, trial.name, tries=1 if repeatable else UNREPEATABLE_TRIES)
 
 
 class _Failed(Exception):
     """A case failed; Hypothesis is to make it smaller."""
 
 
+class _Enough(BaseException):
+    """Time is up; Hypothesis lets pass at once what is no `Exception`, and tries no smaller case."""
+
+
+def _plainest(verdict: Verdict, trial: Trial) -> Verdict:
+    """Put each part of a failing case at its plainest where it still fails the trial."""
+    deadline = time.perf_counter() + SIMPLIFY_SECONDS
+    for change in PLAINER:
+        case = verdict.case
+        plainer = trial.adapt(_changed(case, change))
+        if time.perf_counter() > deadline:
+            break
+        if plainer == case or trial.fixed.keys() & change.keys() or not set(plainer.cotangents) <= set(case.cotangents):
+            continue
+        found = trial.check(verdict.implementation, plainer)
+        if not found.ok:
+            verdict = found
+    return verdict
+
+
+def _changed(case: Case, change: Mapping[str, Any]) -> Case:
+    """Change fields of a case or of its spec, if that leaves no more than there was."""
+    options = {name: value for name, value in change.items() if hasattr(case.spec, name)}
+    if options.get("num_layers", 1) > case.spec.num_layers or ("plain_sum" in change and not case.cotangents):
+        return case
+    if change.get("modes") == ("eval",) and len(case.modes) == 1:
+        return case
+    spec = replace(case.spec, **options)
+    frozen = tuple(name for name in case.frozen if name in spec.parameter_shapes())
+    return replace(case, **{"spec": spec, "frozen": frozen} | {k: v for k, v in change.items() if k not in options})
+
+
 class _Search:
     def __init__(self, trial: Trial, implementation: Implementation, tally: Tally) -> None:
         self.trial, self.implementation, self.tally = trial, implementation, tally
         self.smallest: Verdict | None = None
-        self.repeatable = True
         self.deadline = float("inf")
         self.random_state = random.getstate(), np.random.get_state()
 
     def step(self, case: Case) -> None:
-        if time.perf_counter() > self.deadline and self.smallest is not None:
-            if case == self.smallest.case:
-                raise _Failed
-            return  # Hypothesis takes it for passed, and stops where it is
+        if time.perf_counter() > self.deadline:
+            raise _Enough
         with self._own_randomness():
             verdict = self.trial.check(self.implementation, case)
         if self.smallest is None:
