@@ -11,7 +11,7 @@ from rnn_parity.reference import LayerSpec
 from rnn_parity.tests.meta.defects import ALL, DEFECTS, PLANTED, Defect, variant_of
 from rnn_parity.tests.meta.plain import PLAIN, PlainLayer
 
-REPORT = re.compile(r"known-defects: \S.*|[\w-]+#\d+(, [\w-]+#\d+)*")
+REPORT = re.compile(r"(near )?(known-defects: \S.*|[\w-]+#\d+(, [\w-]+#\d+)*)")
 OF_ANOTHER = {
     "rnn-tanh": {"nonlinearity": "relu"},
     "rnn-relu": {"nonlinearity": "tanh"},

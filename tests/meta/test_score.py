@@ -54,7 +54,7 @@ def test_what_is_missed_fails_the_run_and_is_named(
     monkeypatch.setattr(score, "hunts", lambda *_: [CAUGHT, failed])
     assert score.main(["--out", str(tmp_path)]) == 1
     assert capsys.readouterr().err.strip() == says
-    assert "| no tanh | gru | known-defects: h without tanh | NO (" in (tmp_path / "score.md").read_text()
+    assert "| no tanh | gru | near known-defects: h without tanh | NO (" in (tmp_path / "score.md").read_text()
 
 
 def test_a_right_layer_is_found_out_by_nothing() -> None:

@@ -28,7 +28,8 @@ class Defect:
 
     Args:
         name: what is wrong.
-        report: where it was found, REPOSITORY#NUMBER, or "known-defects: " and its words there.
+        report: where it was found, REPOSITORY#NUMBER, or "known-defects: " and its words there; "near " one that
+            was much the same.
         variants: which of `ALL` can have it.
         changes: a function for each method of the right layer that is replaced; it is called with the layer, the
             right method, and what the method was called with.

@@ -83,11 +83,11 @@ DEFECTS = (
                weights=partial(_scale_bias, name, factor))
         for name in ("bias_ih", "bias_hh") for what, factor in (("dropped", 0), ("counted twice", 2))
     ),
-    defect("bias_ih and bias_hh swapped", "known-defects: gate order swapped", ("gru",),
+    defect("bias_ih and bias_hh swapped", "near known-defects: a bias dropped or counted twice", ("gru",),
            biased=lambda layer, right, a, w, name: right(a, w, {"bias_ih": "bias_hh", "bias_hh": "bias_ih"}[name])),
     # What the export of linear_before_reset=1 without that attribute computes.
     defect("reset before the product", "onnxscript#2852, burn#2701", ("gru",), gates=_reset_before),
-    defect("b_hn outside the reset", "burn#2701", ("gru",), gates=_b_hn_outside),
+    defect("b_hn outside the reset", "near burn#2701", ("gru",), gates=_b_hn_outside),
     defect("b_hn skipped in the first step without a state", "mlx#3249", ("gru",),
            initial_states=_note_absence, gates=_skip_b_hn),
     defect("z flipped", "known-defects: z against 1-z", ("gru",),
@@ -95,13 +95,13 @@ DEFECTS = (
     defect("forget bias plus one", "known-defects: forget bias + 1", LSTMS, gates=_forget_more),
     defect("h without tanh", "known-defects: h without tanh", LSTMS,
            hidden=lambda layer, right, o, c: o * c),
-    defect("no tanh", "known-defects: h without tanh", ("rnn-tanh", "gru"),
+    defect("no tanh", "near known-defects: h without tanh", ("rnn-tanh", "gru"),
            activation=lambda layer, right, a: a),
     defect("sigmoid off by 3e-5", "known-defects: a sigmoid off by 3e-5", GATED,
            sigma=lambda layer, right, a: right(a) + 3e-5),
     defect("gates clipped at 6", "known-defects: gates clipped at 6", GATED,
            sigma=lambda layer, right, a: right(a.clamp(-6, 6))),
-    defect("activation clipped at 6", "known-defects: gates clipped at 6", RNNS,
+    defect("activation clipped at 6", "near known-defects: gates clipped at 6", RNNS,
            activation=lambda layer, right, a: right(a.clamp(-6, 6))),
     defect("stale buffer without a bias", "onnxruntime#3893", ALL,
            biased=lambda layer, right, a, w, *names: right(a, w, *names)

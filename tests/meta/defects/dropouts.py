@@ -47,8 +47,8 @@ DEFECTS = (
            between_layers=lambda layer, right, x: right(x) * (1 - layer.spec.dropout if layer.training else 1)),
     defect("dropout not reproducible", "pytorch#18110, pytorch#90168", ALL,
            between_layers=lambda layer, right, x: _kept_by(OWN, layer, x)),
-    defect("dropout of one mask", "pytorch#180744", ALL,
+    defect("dropout of one mask", "near pytorch#180744", ALL,
            between_layers=lambda layer, right, x: _kept_by(torch.Generator().manual_seed(0), layer, x)),
-    defect("dropout shared over steps", "known-defects: dropout not rescaled", ALL,
+    defect("dropout shared over steps", "near known-defects: dropout not rescaled", ALL,
            between_layers=lambda layer, right, x: x * right(torch.ones_like(x[:1]))),
 )  # fmt: skip

@@ -60,11 +60,11 @@ def _require_contiguous(h: Tensor) -> Tensor:
 
 DEFECTS = (
     defect("reverse reads with the forward weight_hh", "pytorch#94754", ALL, weights=_forward_weight_hh),
-    defect("directions swapped", "pytorch#94754", ALL, join=lambda layer, right, halves: right(halves[::-1])),
+    defect("directions swapped", "near pytorch#94754", ALL, join=lambda layer, right, halves: right(halves[::-1])),
     defect("first h_0 used for every layer", "pytorch#95137", ALL,
            initial_state=lambda layer, right, states, index: right(states, 0)),
     defect("state sliced with the directions first", "pytorch#95137", ALL, initial_state=_directions_first),
-    defect("given state ignored", "pytorch#95137", ALL,
+    defect("given state ignored", "near pytorch#95137", ALL,
            initial_states=lambda layer, right, x, hx: right(x, None)),
     defect("upper weights misplaced unless input_size is hidden_size", "mxnet#17479", ALL, weights=_upper_offset),
     defect("states in the wrong layer order", "known-defects: h_n in the wrong layer or direction order", ALL,
