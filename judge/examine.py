@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis.errors import Flaky
 from hypothesis.strategies import SearchStrategy
 
+from . import progress
 from .cases import STRETCHES, Case, cases
 from .dropout import certain
 from .implementation import Implementation
 from .reproducer import plain, replayed
 from .verdict import Finding, ParityError, Verdict, judge
+from .watching import Streams
 
 DEFAULT_EXAMPLES = 50  # cases for each trial
 SHRINK_SECONDS = 6.0  # spent on making a failing case smaller
@@ -60,6 +60,12 @@ class Trial:
 
     def __repr__(self) -> str:
         return f"{self.aspect}: {self.name}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Between processes a trial travels by its name.
+        from .aspects import trial_named
+
+        return trial_named, (self.aspect, self.name)
 
     def applies_to(self, implementation: Implementation, dtype: torch.dtype, device: str) -> bool:
         """Whether the question makes sense there at all, supported or not."""
@@ -148,6 +154,16 @@ def examine(
     return tally
 
 
+def check(trial: Trial, implementation: Implementation, case: Case, streams: Streams) -> Verdict:
+    """Ask for the verdict on one case; a global generator that was seeded in it is misbehaviour too."""
+    progress.begins(case)
+    with streams.case():
+        verdict = trial.check(implementation, case)
+    if streams.reseeded is not None and verdict.ok:
+        verdict.misbehaviour = f"it seeded {streams.reseeded} global random generator"
+    return verdict
+
+
 def _search(step: Callable[[Case], None], strategy: SearchStrategy[Case], count: int, random_seed: int) -> None:
     run = settings(
         max_examples=count,
@@ -180,15 +196,14 @@ class _Search:
         self.smallest: Verdict | None = None
         self.repeatable = True
         self.deadline = float("inf")
-        self.random_state = random.getstate(), np.random.get_state()
+        self.streams = Streams()
 
     def step(self, case: Case) -> None:
         if time.perf_counter() > self.deadline and self.smallest is not None:
             if case == self.smallest.case:
                 raise _Failed
             return  # Hypothesis takes it for passed, and stops where it is
-        with self._own_randomness():
-            verdict = self.trial.check(self.implementation, case)
+        verdict = check(self.trial, self.implementation, case, self.streams)
         if self.smallest is None:
             self.tally.add(verdict)
         if not verdict.ok:
@@ -196,16 +211,3 @@ class _Search:
                 self.deadline = time.perf_counter() + SHRINK_SECONDS
             self.smallest = verdict
             raise _Failed
-
-    @contextlib.contextmanager
-    def _own_randomness(self) -> Iterator[None]:
-        """Let the global generators run on: Hypothesis seeds them for each case, which would hide a random fault."""
-        before = random.getstate(), np.random.get_state()
-        random.setstate(self.random_state[0])
-        np.random.set_state(self.random_state[1])
-        try:
-            yield
-        finally:
-            self.random_state = random.getstate(), np.random.get_state()
-            random.setstate(before[0])
-            np.random.set_state(before[1])

@@ -78,6 +78,7 @@ class Report:
             f"{verdict['device']}: skipped, {'; '.join(verdict['reasons'])}"
             for verdict in {v["device"]: v for v in verdicts if v["verdict"] == "skipped"}.values()
         )
+        lines += _notes(verdicts)
         faults = sum(verdict["builtin_faults"] for verdict in verdicts)
         if faults:
             lines.append(f"torch.nn itself is over its bound in {faults} cases; see builtin_faults in --parity-json")
@@ -111,6 +112,7 @@ def _verdict(records: list[Record]) -> dict[str, Any]:
         **{key: sum(r.get(key, 0) for r in records) for key in COUNTS},
         "worst": worst,
         "reasons": sorted({r["reason"] for r in records if r.get("reason")}),
+        "faults": sorted({r["fault"] for r in records if r.get("fault")}),
         "unsupported": sorted({feature for r in records for feature in r.get("unsupported", ())}),
         "failures": [
             {key: r.get(key) for key in ("aspect", "trial", "message", "reproducer")}
@@ -120,7 +122,22 @@ def _verdict(records: list[Record]) -> dict[str, Any]:
     }
 
 
-COUNTS = ("cases", "tensors", "undetermined", "builtin_faults", "seconds")
+COUNTS = ("cases", "tensors", "undetermined", "builtin_faults", "seconds", "printed")
+
+
+def _notes(verdicts: list[dict[str, Any]]) -> list[str]:
+    """Return what each implementation did to its process, and how much it printed."""
+    faults, printed = dict[str, None](), defaultdict[str, int](int)
+    for verdict in verdicts:
+        faults |= {f"{verdict['implementation']}: {fault}": None for fault in verdict["faults"]}
+        printed[verdict["implementation"]] += verdict["printed"]
+    return [
+        *faults,
+        *(f"{name}: printed {size / 1e6:.1f} MB, not shown" for name, size in printed.items() if size >= NOTED),
+    ]
+
+
+NOTED = 50_000  # bytes printed
 
 
 def _row(verdict: dict[str, Any]) -> tuple[str, ...]:
