@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import multiprocessing
 import os
 import pickle
 import pkgutil
 import signal
 import sys
+import threading
 import warnings
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -26,7 +28,7 @@ from .watching import restored
 
 assert aspects  # with all that the trials need: a process that is forked from one that has it starts at once
 
-ORPHANED = 30  # seconds after its time limit at which a hung process whose parent is gone ends itself
+ORPHANED = 600  # seconds past its time limit after which a process ends even if its interpreter has stopped
 
 # Where a candidate comes from: its kind and MODULE:ATTRIBUTE, or a pickled `Implementation`.
 Target = tuple[str, str | bytes]
@@ -40,11 +42,13 @@ class Answer:
         value: what was asked for.
         failure: what failed, for a person; None where nothing did.
         reproducer: a program that shows it.
+        fault: what the candidate did to its process, where that survived it.
     """
 
     value: dict[str, Any]
     failure: str | None = None
     reproducer: str | None = None
+    fault: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,8 +111,10 @@ class Run:
             return Answer({}, str(error))
         except ParityError as error:
             return Answer(subject.record, str(error), error.reproducer)
-        except BaseException as error:  # the layer may raise anything, and this process is its own
+        except Exception as error:
             return Answer({}, str(pytest.ExceptionInfo.from_exception(error).getrepr(showlocals=True)))
+        except BaseException as error:  # the layer's, whatever it is: this process is its own
+            return Answer({}, fault=f"raised {type(error).__name__}: {' '.join(str(error).split())}")
         return Answer(subject.record)
 
 
@@ -128,7 +134,7 @@ def serve(requests: Connection, output: Connection, seconds: float, threads: int
     Args:
         requests: pairs of sys.path and a request come through it, cases, stages and answers go back.
         output: takes the place of standard output and standard error.
-        seconds: the parent's patience; it ends this process where nothing is heard for so long.
+        seconds: the parent's patience; it ends this process when nothing is heard for so long.
         threads: that PyTorch uses.
     """
     os.setsid()  # so that Ctrl-C reaches the parent alone, and the parent ends this process with all that it started
@@ -136,6 +142,7 @@ def serve(requests: Connection, output: Connection, seconds: float, threads: int
     os.dup2(output.fileno(), 2)
     output.close()
     _offer_to_the_killer()
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     torch.set_num_threads(threads)
     requests.send("ready")
     patience = math.ceil(seconds) + ORPHANED
@@ -153,6 +160,13 @@ def serve(requests: Connection, output: Connection, seconds: float, threads: int
             with contextlib.suppress(ValueError):  # closed
                 sys.stdout.flush()
             requests.send(answer)
+
+
+def _end_with_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.killpg(os.getpid(), signal.SIGKILL)
 
 
 def _offer_to_the_killer() -> None:

@@ -29,6 +29,9 @@ from .reproducer import plain
 from .subject import Subject
 from .verdict import Verdict
 
+# What a new process finds imported: all that the trials need, and what PyTorch imports at the first backward pass.
+PRELOADED = [child.__name__, "torch.fx.experimental.symbolic_shapes"]
+
 AVAILABLE = "forkserver" in get_all_start_methods()
 
 POLL = 0.05  # seconds between two looks at a process that says nothing
@@ -60,7 +63,7 @@ class Process:
     def __init__(self, seconds: float, gib: float) -> None:
         self.seconds, self.gib = seconds, gib
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([child.__name__])
+        context.set_forkserver_preload(PRELOADED)
         self.connection, requests = context.Pipe()
         self.output, written = context.Pipe(duplex=False)
         os.set_blocking(self.output.fileno(), False)
@@ -109,6 +112,8 @@ class Process:
             if self.connection in ready:
                 message, heard = self.connection.recv(), now
                 if isinstance(message, Answer):
+                    if message.fault is not None:
+                        raise Fault(message.fault)
                     return message
                 self._note(message)
             elif self.process.sentinel in ready:
@@ -116,7 +121,7 @@ class Process:
             if now - heard > self.seconds:
                 raise Excess(f"did not return within {self.seconds:g} s")
             if now > deadline:
-                raise Excess("did not return while pytest-timeout allowed")
+                raise Excess("did not return in the time that pytest-timeout gives the test")
             if now - looked >= POLL:
                 looked = now
                 if self._size() > most:
