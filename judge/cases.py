@@ -59,6 +59,8 @@ class Case:
         input_layout: memory layout of the input, one of `LAYOUTS`.
         state_layout: memory layout of h_0 and c_0.
         dropout_seed: the global seed before the judged call, which decides what dropout draws.
+        nonfinite: (name, index, value) of a NaN or infinity put into an argument or a parameter, the index counting
+            its elements in the order of a padded, time-major batch.
     """
 
     spec: LayerSpec
@@ -82,6 +84,7 @@ class Case:
     input_layout: str = "contiguous"
     state_layout: str = "contiguous"
     dropout_seed: int | None = None
+    nonfinite: tuple[str, int, float] | None = None
 
     def describe(self) -> str:
         """Return the case in one line, without what keeps its default."""
@@ -107,7 +110,7 @@ def weights_of(case: Case) -> dict[str, Tensor]:
     found = {}
     for index, (name, shape) in enumerate(case.spec.parameter_shapes().items()):
         scale = case.weight_scale if name.startswith("weight") else 1.0
-        found[name] = _representable(scale * draw(case.seed + index, *shape), case.dtype)
+        found[name] = _planted(case, name, _representable(scale * draw(case.seed + index, *shape), case.dtype))
     return found
 
 
@@ -138,8 +141,16 @@ def tensors_of(case: Case, offset: int = 0) -> dict[str, Tensor]:
             values = values[:, :1].expand(shape)
         if case.plain_sum and name in case.cotangents:
             values = torch.ones(shape, dtype=torch.float64)
-        found[name] = _representable(values, case.dtype)
+        found[name] = _planted(case, name, _representable(values, case.dtype))
     return found
+
+
+def _planted(case: Case, name: str, values: Tensor) -> Tensor:
+    """Put the case's NaN or infinity where it belongs."""
+    if case.nonfinite is not None and case.nonfinite[0] == name:
+        values = values.contiguous()
+        values.view(-1)[case.nonfinite[1]] = case.nonfinite[2]
+    return values
 
 
 def layout_of(case: Case, name: str) -> str:

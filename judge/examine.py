@@ -6,7 +6,7 @@ import contextlib
 import time
 import zlib
 from collections.abc import Callable, Mapping, Set
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,16 +16,37 @@ from hypothesis.strategies import SearchStrategy
 
 from . import progress
 from .cases import STRETCHES, Case, cases
-from .dropout import certain
 from .implementation import Implementation
-from .reproducer import plain, replayed
-from .verdict import Finding, ParityError, Verdict, judge
+from .reproducer import reproducer
+from .verdict import Finding, ParityError, Verdict
 from .watching import Streams
 
 DEFAULT_EXAMPLES = 50  # cases for each trial
-SHRINK_SECONDS = 6.0  # spent on making a failing case smaller
+SHRINK_SECONDS = 3.0  # for Hypothesis to make a failing case smaller
+SIMPLIFY_SECONDS = 1.0  # for trying each part of it at its plainest
 
-UNREPEATABLE_TRIES = 200  # of a reproducer for a fault that comes and goes
+# What makes a case plainer: fields of `Case` and of `LayerSpec`, tried in this order.
+PLAINER: tuple[dict[str, Any], ...] = (
+    {"modes": ("train",)},
+    {"modes": ("eval",)},
+    *({"cotangents": (name,)} for name in ("output", "h_n", "c_n")),
+    {"plain_sum": True},
+    {"frozen": (), "input_grad": True, "state_grad": True},
+    {"lengths": None, "enforce_sorted": False},
+    {"input_layout": "contiguous", "state_layout": "contiguous"},
+    {"input_layout": "contiguous"},
+    {"state_layout": "contiguous"},
+    {"states": "absent"},
+    {"weight_scale": 1.0},
+    {"input_scale": 1.0},
+    {"batch_first": False},
+    {"proj_size": 0},
+    {"bidirectional": False},
+    {"num_layers": 1},
+    {"num_layers": 2},
+    {"bias": True},
+    {"nonlinearity": "tanh"},
+)
 
 Check = Callable[[Implementation, Case], Verdict]
 
@@ -81,13 +102,26 @@ class Trial:
 
 @dataclass
 class Tally:
-    """What a trial came to: cases judged, tensors judged and undetermined, the worst finding, the built-in's faults."""
+    """What a trial came to.
+
+    Args:
+        cases: judged.
+        tensors: judged in them.
+        undetermined: tensors for which the dtype carried no digits.
+        worst: the finding nearest to its bound, or furthest beyond it.
+        builtin_faults: cases in which the built-in is wrong.
+        refused: cases in which the candidate raised, and the built-in too.
+        refusal: what it said in the last of them.
+        seconds: in all.
+    """
 
     cases: int = 0
     tensors: int = 0
     undetermined: int = 0
     worst: Finding | None = None
     builtin_faults: int = 0
+    refused: int = 0
+    refusal: str | None = None
     seconds: float = 0.0
 
     def add(self, verdict: Verdict) -> None:
@@ -95,6 +129,8 @@ class Tally:
         self.cases += 1
         self.tensors += len(verdict.findings)
         self.undetermined += len(verdict.undetermined)
+        if verdict.refused is not None:
+            self.refused, self.refusal = self.refused + 1, verdict.refused
         self.builtin_faults += verdict.builtin_fault is not None
         for finding in verdict.findings[:1]:
             if self.worst is None or finding.ratio > self.worst.ratio:
@@ -142,15 +178,14 @@ def examine(
     for stretched, count in plan:
         strategy = cases(implementation, dtype, device, trial.vary, (stretched,), **trial.fixed).map(trial.adapt)
         name = f"{trial} {implementation.kind} {dtype} {device} {stretched}"
-        try:
-            _search(search.step, strategy, count, random_seed * 2**32 + zlib.crc32(name.encode()))
-        except Flaky:
-            search.repeatable = False
+        _search(search.step, strategy, count, random_seed * 2**32 + zlib.crc32(name.encode()))
         if search.smallest is not None:
             break
-    tally.seconds += time.perf_counter() - start
     if search.smallest is not None:
-        raise ParityError(search.smallest, _reproducer(search.smallest, trial, search.repeatable)) from None
+        plainest = _plainest(search.smallest, trial, search.streams)
+        tally.seconds += time.perf_counter() - start
+        raise ParityError(plainest, reproducer(plainest, trial)) from None
+    tally.seconds += time.perf_counter() - start
     return tally
 
 
@@ -174,35 +209,56 @@ def _search(step: Callable[[Case], None], strategy: SearchStrategy[Case], count:
         print_blob=False,
         suppress_health_check=list(HealthCheck),
     )
-    with contextlib.suppress(_Failed):
+    with contextlib.suppress(_Failed, _Enough, Flaky):  # the reproducer finds out what comes and goes
         seed(random_seed)(run(given(strategy)(step)))()
-
-
-def _reproducer(verdict: Verdict, trial: Trial, repeatable: bool) -> str:
-    """Plain PyTorch for a wrong tensor and for an exception; the judge's own question for the rest."""
-    raised = verdict.misbehaviour is not None and verdict.misbehaviour.startswith(("forward raised", "backward raised"))
-    if trial.check in (judge, certain) and repeatable and (verdict.misbehaviour is None or raised):
-        return plain(verdict)
-    return replayed(verdict, trial.aspect, trial.name, tries=1 if repeatable else UNREPEATABLE_TRIES)
 
 
 class _Failed(Exception):
     """A case failed; Hypothesis is to make it smaller."""
 
 
+class _Enough(BaseException):
+    """Time is up; Hypothesis lets pass at once what is no `Exception`, and tries no smaller case."""
+
+
+def _plainest(verdict: Verdict, trial: Trial, streams: Streams) -> Verdict:
+    """Put each part of a failing case at its plainest where it still fails the trial."""
+    deadline = time.perf_counter() + SIMPLIFY_SECONDS
+    for change in PLAINER:
+        case = verdict.case
+        plainer = trial.adapt(_changed(case, change))
+        if time.perf_counter() > deadline:
+            break
+        if plainer == case or trial.fixed.keys() & change.keys() or not set(plainer.cotangents) <= set(case.cotangents):
+            continue
+        found = check(trial, verdict.implementation, plainer, streams)
+        if not found.ok:
+            verdict = found
+    return verdict
+
+
+def _changed(case: Case, change: Mapping[str, Any]) -> Case:
+    """Change fields of a case or of its spec, if that leaves no more than there was."""
+    options = {name: value for name, value in change.items() if hasattr(case.spec, name)}
+    if options.get("num_layers", 1) > case.spec.num_layers or ("plain_sum" in change and not case.cotangents):
+        return case
+    if change.get("modes") == ("eval",) and len(case.modes) == 1:
+        return case
+    spec = replace(case.spec, **options)
+    frozen = tuple(name for name in case.frozen if name in spec.parameter_shapes())
+    return replace(case, **{"spec": spec, "frozen": frozen} | {k: v for k, v in change.items() if k not in options})
+
+
 class _Search:
     def __init__(self, trial: Trial, implementation: Implementation, tally: Tally) -> None:
         self.trial, self.implementation, self.tally = trial, implementation, tally
         self.smallest: Verdict | None = None
-        self.repeatable = True
         self.deadline = float("inf")
         self.streams = Streams()
 
     def step(self, case: Case) -> None:
-        if time.perf_counter() > self.deadline and self.smallest is not None:
-            if case == self.smallest.case:
-                raise _Failed
-            return  # Hypothesis takes it for passed, and stops where it is
+        if time.perf_counter() > self.deadline:
+            raise _Enough
         verdict = check(self.trial, self.implementation, case, self.streams)
         if self.smallest is None:
             self.tally.add(verdict)

@@ -17,6 +17,7 @@ from ..reference.spec import KINDS, LayerSpec
 # is skipped and reported as unsupported.
 FEATURES = {
     "gradients": "backward pass",
+    "second_order": "derivatives of gradients",
     "initial_state": "a given h_0 or c_0",
     "num_layers": "more than one layer",
     "bidirectional": "two directions",

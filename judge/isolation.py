@@ -125,7 +125,7 @@ class Process:
             if now - looked >= POLL:
                 looked = now
                 if self._size() > most:
-                    raise Excess(f"took more than {self.gib:g} GiB of memory")
+                    raise Excess(f"used more than {self.gib:g} GiB of memory")
 
     def _note(self, begun: Case | str) -> None:
         if isinstance(begun, Case):

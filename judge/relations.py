@@ -30,6 +30,7 @@ from .verdict import (
 from .watching import Misbehaviour
 
 Tensors = dict[str, Tensor]
+Compared = Mapping[str, Tensor | None]
 
 
 def time_reversal(implementation: Implementation, case: Case) -> Verdict:
@@ -108,11 +109,6 @@ def absent_is_zero(implementation: Implementation, case: Case) -> Verdict:
     return _compare(implementation, replace(case, states="zeros"), related)
 
 
-def second_call(implementation: Implementation, case: Case) -> Verdict:
-    """A second call with the same arguments gives what the first gave."""
-    return _compare(implementation, case, lambda layer, tensors: run_tensors(layer, case, tensors))
-
-
 def two_losses(implementation: Implementation, case: Case) -> Verdict:
     """Two forward passes, then both backward passes, the first of them twice: gradients add up.
 
@@ -172,22 +168,33 @@ def _compare(implementation: Implementation, case: Case, related: Callable[[nn.M
         except Misbehaviour as error:
             verdict.misbehaviour = str(error)
             return verdict
-    limits = case_bounds(case)
-    verdict.findings = _findings(limits, direct, through_relation)
+    return settled(verdict, direct, through_relation)
+
+
+def settled(verdict: Verdict, a: Compared, b: Compared, factor: float = 2.0) -> Verdict:
+    """Fill a verdict with how far two runs that should agree lie apart, in `factor` times the bound of each tensor."""
+    limits = case_bounds(verdict.case)
+    verdict.findings = _findings(limits, a, b, factor)
     if any(map(in_doubt, verdict.findings)):
-        limits = case_bounds(case, CONFIRMING_COPIES)
-        verdict.findings = _findings(limits, direct, through_relation)
+        limits = case_bounds(verdict.case, CONFIRMING_COPIES)
+        verdict.findings = _findings(limits, a, b, factor)
     verdict.undetermined = [name for name, bound in limits.items() if not bound.determined]
     return verdict
 
 
-def _findings(limits: Mapping[str, Bound], a: Tensors, b: Tensors) -> list[Finding]:
+def _findings(limits: Mapping[str, Bound], a: Compared, b: Compared, factor: float) -> list[Finding]:
     findings = []
     for name, bound in limits.items():
         if bound.determined:
-            apart = (a[name].double() - b[name].double()).abs().max().item()
-            findings.append(Finding(name, apart if np.isfinite(apart) else float("inf"), 2 * bound.limit))
+            apart = (_value(a, name) - _value(b, name)).abs().max().item()
+            findings.append(Finding(name, apart if np.isfinite(apart) else float("inf"), factor * bound.limit))
     return sorted(findings, key=lambda finding: -finding.ratio)
+
+
+def _value(run: Compared, name: str) -> Tensor:
+    """Return a tensor in float64; a gradient that is absent counts as zero."""
+    tensor = run.get(name)
+    return torch.zeros((), dtype=torch.float64) if tensor is None else tensor.double()
 
 
 def _states(found: Tensors, change: Callable[[Tensor], Tensor]) -> Tensors:

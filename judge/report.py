@@ -71,13 +71,17 @@ class Report:
             "undetermined",
             "verdict",
         )
-        rows = [head, *(_row(verdict) for verdict in verdicts if verdict["verdict"] != "skipped")]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        judged = [verdict for verdict in verdicts if verdict["verdict"] != "skipped"]
+        lines = [*_aligned([head, *map(_row, judged)]), *_aligned(_aspect_rows(judged))]
         lines += sorted(
             f"{verdict['device']}: skipped, {'; '.join(verdict['reasons'])}"
             for verdict in {v["device"]: v for v in verdicts if v["verdict"] == "skipped"}.values()
         )
+        lines += [
+            f"{v['implementation']} on {v['device']} in {v['dtype']}: refused {v['refused']} cases, as torch.nn does"
+            for v in judged
+            if v["refused"]
+        ]
         lines += _notes(verdicts)
         faults = sum(verdict["builtin_faults"] for verdict in verdicts)
         if faults:
@@ -122,7 +126,35 @@ def _verdict(records: list[Record]) -> dict[str, Any]:
     }
 
 
-COUNTS = ("cases", "tensors", "undetermined", "builtin_faults", "seconds", "printed")
+COUNTS = ("cases", "tensors", "undetermined", "builtin_faults", "refused", "seconds", "printed")
+
+NOTED = 50_000  # bytes printed
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def _aspect_rows(verdicts: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Return which aspects hold: a row for each implementation and device, over all dtypes."""
+    aspects = dict.fromkeys(aspect for verdict in verdicts for aspect in verdict["aspects"])
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for verdict in verdicts:
+        groups[verdict["implementation"], verdict["kind"], verdict["device"]].append(verdict["aspects"])
+    rows = [
+        (*key, *(_held([of[aspect] for of in group if aspect in of]) for aspect in aspects))
+        for key, group in groups.items()
+    ]
+    return [("aspects of", "", "", *(aspect.replace("_", " ") for aspect in aspects)), *rows] if rows else []
+
+
+def _held(outcomes: list[str]) -> str:
+    """Return one word for an aspect's outcomes in several dtypes."""
+    failed = outcomes.count("failed")
+    if failed:
+        return "FAIL" if failed == len(outcomes) else f"FAIL {failed} of {len(outcomes)}"
+    return {"passed": "pass", "unsupported": "unsupp."}.get(max(outcomes, key=OUTCOMES.index, default=""), "-")
 
 
 def _notes(verdicts: list[dict[str, Any]]) -> list[str]:
@@ -135,9 +167,6 @@ def _notes(verdicts: list[dict[str, Any]]) -> list[str]:
         *faults,
         *(f"{name}: printed {size / 1e6:.1f} MB, not shown" for name, size in printed.items() if size >= NOTED),
     ]
-
-
-NOTED = 50_000  # bytes printed
 
 
 def _row(verdict: dict[str, Any]) -> tuple[str, ...]:

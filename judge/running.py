@@ -165,19 +165,29 @@ class Call:
 
     def backward(self, retain_graph: bool = False) -> None:
         """Add the gradients of the loss that has the case's cotangents."""
-        outputs, cotangents = [], []
-        for name in self.case.cotangents:
-            result, cotangent = self.results[name], self.tensors[name]
+        outputs, cotangents = self.weighted({name: self.tensors[name] for name in self.case.cotangents})
+        if outputs:
+            with watched("backward"):
+                cotangents = [self._handed_on(cotangent) for cotangent in cotangents]
+                torch.autograd.backward(outputs, cotangents, retain_graph=retain_graph)
+
+    def weighted(self, cotangents: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the results that a gradient can be taken of, and for each its cotangent in the layer's own axes.
+
+        Args:
+            cotangents: by the name of their result, padded and time-major.
+        """
+        outputs, arranged_like = [], []
+        for name, cotangent in cotangents.items():
+            result = self.results[name]
             if isinstance(result, PackedSequence):
                 result, cotangent = result.data, pack(cotangent, self.case).data
             else:
                 cotangent = arranged(cotangent, self.case, name)
             if result.requires_grad:  # one that depends on nothing has no gradient, and is judged by that
                 outputs.append(result)
-                cotangents.append(self._handed_on(cotangent.to(result)))
-        if outputs:
-            with watched("backward"):
-                torch.autograd.backward(outputs, cotangents, retain_graph=retain_graph)
+                arranged_like.append(cotangent.to(result))
+        return outputs, arranged_like
 
     def _handed_on(self, cotangent: Tensor) -> Tensor:
         """Return the cotangent as autograd hands it on: that of a plain sum is one number, expanded."""

@@ -99,3 +99,5 @@ class Subject:
             raise
         finally:
             self.record |= tally.as_record()
+        if tally.refused and tally.refused == tally.cases:
+            self.record |= {"outcome": "unsupported", "reason": f"{tally.refusal}, as torch.nn does"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -19,6 +19,8 @@ from .implementation import Implementation, implementation_from
 from .running import run
 from .tolerance import CONFIRMING_COPIES, COPIES, Bound, bounds, oracle_dtype
 from .watching import Misbehaviour, watched
+
+Results = dict[str, Tensor | None]
 
 BEYOND_DOUBT = 1e3  # more perturbed runs never widened a spread so far
 
@@ -40,6 +42,8 @@ class Finding:
 
     def describe(self) -> str:
         """Return tensor, error, ratio and limit as a clause."""
+        if self.error == float("inf"):
+            return f"{self.tensor} is NaN or infinite where it should be finite, or finite where it should not"
         return f"{self.tensor} is off by {self.error:.3g}, {self.ratio:.3g} times the bound {self.limit:.3g}"
 
 
@@ -54,6 +58,7 @@ class Verdict:
         undetermined: tensors for which the dtype carries no digits in this case.
         misbehaviour: one line on what no right layer does: an exception, a wrong shape, a changed argument.
         builtin_fault: what the built-in does wrong in this case, None where it is right.
+        refused: what the candidate raises in this case where the built-in raises too: unsupported, not wrong.
     """
 
     implementation: Implementation
@@ -62,6 +67,7 @@ class Verdict:
     undetermined: list[str] = field(default_factory=list)
     misbehaviour: str | None = None
     builtin_fault: str | None = None
+    refused: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -70,11 +76,7 @@ class Verdict:
 
     def message(self) -> str:
         """Return what is wrong, for a person: tensor, error, bound, ratio and case."""
-        if self.misbehaviour is not None:
-            fault = self.misbehaviour
-        else:
-            worst = self.findings[0]
-            fault = f"{worst.tensor} is off by {worst.error:.3g}, {worst.ratio:.3g} times the bound {worst.limit:.3g}"
+        fault = self.misbehaviour if self.misbehaviour is not None else self.findings[0].describe()
         lines = [f"{self.implementation.name} is not the {self.case.spec.kind.upper()} of the equations: {fault}"]
         others = [f.tensor for f in self.findings[1:] if f.ratio > 1]
         if others and self.misbehaviour is None:
@@ -113,30 +115,62 @@ def judge(implementation: Implementation, case: Case, masks: list[Array] | None 
     """
     verdict = Verdict(implementation, case)
     builtin = loaded_builtin(case)
+    once = dataclasses.replace(case, modes=case.modes[-1:])
+    return compared(
+        verdict,
+        lambda: run(implementation, candidate(implementation, builtin, case), case),
+        lambda: run(implementation_from(type(builtin), case.spec.kind), builtin, once),
+        lambda copies: case_bounds(case, copies, masks),
+    )
+
+
+def compared(
+    verdict: Verdict,
+    of_candidate: Callable[[], Results],
+    of_builtin: Callable[[], Results],
+    limits_of: Callable[[int], dict[str, Bound]],
+) -> Verdict:
+    """Fill a verdict with what comes of comparing the results of candidate and built-in with their bounds.
+
+    Args:
+        verdict: to fill.
+        of_candidate: runs the candidate, which may misbehave.
+        of_builtin: runs the built-in.
+        limits_of: the bound of every tensor from so many perturbed runs of the oracle.
+    """
     with exact_products():
         try:
-            found = run(implementation, candidate(implementation, builtin, case), case)
+            found = of_candidate()
         except Misbehaviour as error:
-            verdict.misbehaviour = str(error)
-            return verdict
-        verdict.builtin_fault, of_builtin = _of_builtin(builtin, case)
-    limits = case_bounds(case, masks=masks)
-    if any(map(in_doubt, [*compare(limits, found), *compare(limits, of_builtin)])):
-        limits = case_bounds(case, CONFIRMING_COPIES, masks)
+            return _refused(verdict, error, of_builtin)
+        verdict.builtin_fault, beside = _attempted(of_builtin)
+    limits = limits_of(COPIES)
+    if any(map(in_doubt, [*compare(limits, found), *compare(limits, beside)])):
+        limits = limits_of(CONFIRMING_COPIES)
     verdict.undetermined = [name for name, bound in limits.items() if not bound.determined]
     verdict.findings = compare(limits, found)
-    for finding in compare(limits, of_builtin)[:1]:
+    for finding in compare(limits, beside)[:1]:
         verdict.builtin_fault = finding.describe() if finding.ratio > 1 else None
     return verdict
 
 
-def _of_builtin(builtin: nn.RNNBase, case: Case) -> tuple[str | None, dict[str, Tensor | None]]:
-    """Run the built-in in the last of the case's modes; return its misbehaviour, if any, and its results."""
+def _attempted(of_builtin: Callable[[], Results]) -> tuple[str | None, Results]:
+    """Run the built-in; return its misbehaviour, if any, and its results."""
     try:
-        once = dataclasses.replace(case, modes=case.modes[-1:])
-        return None, run(implementation_from(type(builtin), case.spec.kind), builtin, once)
+        return None, of_builtin()
     except Misbehaviour as error:
         return str(error), {}
+
+
+def _refused(verdict: Verdict, error: Misbehaviour, of_builtin: Callable[[], Results]) -> Verdict:
+    """Record what the candidate did; an exception where the built-in raises one too is a refusal, and no fault."""
+    if " raised " in str(error):
+        verdict.builtin_fault, _ = _attempted(of_builtin)
+        if verdict.builtin_fault is not None and " raised " in verdict.builtin_fault:
+            verdict.refused = str(error)
+            return verdict
+    verdict.misbehaviour = str(error)
+    return verdict
 
 
 def in_doubt(finding: Finding) -> bool:
@@ -172,22 +206,25 @@ def case_bounds(
         masks: dropout's factors on the output of every layer but the last, (seq_len, batch, features) each.
         offset: added to the seeds of input, states and cotangents.
     """
-    wide = oracle_dtype(case.dtype)
-    tensors = {name: tensor.numpy().astype(wide) for name, tensor in tensors_of(case, offset).items()}
-    inputs = Inputs(
-        tensors["input"],
-        tensors.get("h_0"),
-        tensors.get("c_0"),
-        case.lengths,
-        {name: tensors[name] for name in case.cotangents} or None,
-        masks,
-    )
-    weights = {name: tensor.numpy().astype(wide) for name, tensor in weights_of(case).items()}
-    found = bounds(case.spec, weights, inputs, case.dtype, copies=copies, seed=case.seed)
-    return {name: bound for name, bound in found.items() if _is_asked_for(name, case)}
+    weights, tensors = in_numpy(weights_of(case), case), in_numpy(tensors_of(case, offset), case)
+    inputs, planted = inputs_of(case, tensors, masks), case.nonfinite is not None
+    found = bounds(case.spec, weights, inputs, case.dtype, copies=copies, seed=case.seed, planted=planted)
+    return {name: bound for name, bound in found.items() if is_asked_for(name, case)}
 
 
-def _is_asked_for(name: str, case: Case) -> bool:
+def in_numpy(tensors: Mapping[str, Tensor], case: Case) -> dict[str, Array]:
+    """Return tensors as arrays in the oracle's precision for the case."""
+    return {name: tensor.numpy().astype(oracle_dtype(case.dtype)) for name, tensor in tensors.items()}
+
+
+def inputs_of(case: Case, tensors: Mapping[str, Array], masks: list[Array] | None = None) -> Inputs:
+    """Return what the oracle is run on: input, states and cotangents of a case."""
+    cotangents = {name: tensors[name] for name in case.cotangents} or None
+    return Inputs(tensors["input"], tensors.get("h_0"), tensors.get("c_0"), case.lengths, cotangents, masks)
+
+
+def is_asked_for(name: str, case: Case) -> bool:
+    """Whether a run of the case gives the tensor of that name: a result, or a gradient that is required."""
     of = name.removesuffix(".grad")
     if of == name:
         return True
@@ -209,15 +246,16 @@ def compare(limits: Mapping[str, Bound], found: Mapping[str, Tensor | None]) -> 
 
 
 def error(truth: Array, tensor: Tensor | None) -> float:
-    """Return the largest absolute difference; infinite for a wrong shape, NaN or infinity."""
+    """Return the largest absolute difference; infinite where one is NaN or infinite and the other is not."""
     if tensor is None:
         return float(np.abs(truth).max(initial=0))
-    if tuple(tensor.shape) != truth.shape:
-        return float("inf")
     values = tensor.to(torch.float64).numpy()
-    with np.errstate(all="ignore"):
-        largest = float(np.abs(values - truth).max(initial=0))
-    return largest if np.isfinite(largest) else float("inf")
+    if values.shape != truth.shape:
+        return float("inf")
+    finite = np.isfinite(truth)
+    if (np.isfinite(values) != finite).any():
+        return float("inf")
+    return float(np.abs(values[finite] - truth[finite]).max(initial=0))
 
 
 @contextmanager

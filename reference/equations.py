@@ -44,8 +44,8 @@ class Rounding(Protocol):
     def __call__(self, x: Array) -> Array:
         """Round a product or a sum: noise relative to x, which is a fresh array."""
 
-    def activation(self, x: Array) -> Array:
-        """Round tanh or sigma: noise relative to 1, however they are evaluated."""
+    def activation(self, x: Array, a: Array) -> Array:
+        """Round x, the tanh or sigma of a: noise relative to 1, however they are evaluated."""
 
     def kink(self, x: Array) -> Array:
         """Return x with its zeros moved to either side: at a kink any slope in between is right."""
@@ -63,7 +63,11 @@ class Exact:
         """Return x."""
         return x
 
-    activation = kink = __call__
+    kink = __call__
+
+    def activation(self, x: Array, a: Array) -> Array:
+        """Return x."""
+        return x
 
     def total(self, x: Array, steps: int, rows: int) -> Array:
         """Return x."""
@@ -81,7 +85,8 @@ class TanhCell:
     @staticmethod
     def forward(a_ih: Gates, a_hh: Gates, h_prev: State, c_prev: Hidden | None, rnd: Rounding) -> Any:
         """Return h, c (none here) and what the backward pass needs."""
-        h = rnd.activation(np.tanh(rnd(a_ih + a_hh)))
+        a = rnd(a_ih + a_hh)
+        h = rnd.activation(np.tanh(a), a)
         return h, c_prev, (h,)
 
     @staticmethod
@@ -99,7 +104,8 @@ class ReluCell:
     def forward(a_ih: Gates, a_hh: Gates, h_prev: State, c_prev: Hidden | None, rnd: Rounding) -> Any:
         """Return h, c (none here) and what the backward pass needs."""
         a = rnd(a_ih + a_hh)
-        return np.maximum(a, 0), c_prev, (rnd.kink(a) > 0,)
+        off = rnd.kink(a) <= 0
+        return np.where(off, 0, a), c_prev, (~off,)
 
     @staticmethod
     def backward(dh: Hidden, dc: Hidden | None, saved: Any, rnd: Rounding) -> Any:
@@ -117,9 +123,11 @@ class GRUCell:
         """Return h, c (none here) and what the backward pass needs."""
         x_r, x_z, x_n = np.split(a_ih, 3, axis=-1)
         h_r, h_z, h_n = np.split(a_hh, 3, axis=-1)
-        r = rnd.activation(sigma(rnd(x_r + h_r)))
-        z = rnd.activation(sigma(rnd(x_z + h_z)))
-        n = rnd.activation(np.tanh(rnd(x_n + rnd(r * h_n))))
+        a_r, a_z = rnd(x_r + h_r), rnd(x_z + h_z)
+        r = rnd.activation(sigma(a_r), a_r)
+        z = rnd.activation(sigma(a_z), a_z)
+        a_n = rnd(x_n + rnd(r * h_n))
+        n = rnd.activation(np.tanh(a_n), a_n)
         h = rnd(rnd(rnd(1 - z) * n) + rnd(z * h_prev))
         return h, c_prev, (r, z, n, h_n, h_prev)
 
@@ -144,12 +152,12 @@ class LSTMCell:
     def forward(a_ih: Gates, a_hh: Gates, h_prev: State, c_prev: Hidden | None, rnd: Rounding) -> Any:
         """Return h before a projection, c and what the backward pass needs."""
         a_i, a_f, a_g, a_o = np.split(rnd(a_ih + a_hh), 4, axis=-1)
-        i = rnd.activation(sigma(a_i))
-        f = rnd.activation(sigma(a_f))
-        g = rnd.activation(np.tanh(a_g))
-        o = rnd.activation(sigma(a_o))
+        i = rnd.activation(sigma(a_i), a_i)
+        f = rnd.activation(sigma(a_f), a_f)
+        g = rnd.activation(np.tanh(a_g), a_g)
+        o = rnd.activation(sigma(a_o), a_o)
         c = rnd(rnd(f * c_prev) + rnd(i * g))
-        tanh_c = rnd.activation(np.tanh(c))
+        tanh_c = rnd.activation(np.tanh(c), c)
         return rnd(o * tanh_c), c, (i, f, g, o, c_prev, tanh_c)
 
     @staticmethod

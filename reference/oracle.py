@@ -176,7 +176,7 @@ class _Run:
             da_hh.append(da_h)
             d_out.append(self.choose(t, d_projected, 0))
         self.weight_gradients(index, _steps(da_ih), _steps(da_hh), _steps(d_out), gradients)
-        return rnd(_steps(da_ih) @ layer.W_ih), dh, dc
+        return self.within(rnd(_steps(da_ih) @ layer.W_ih)), dh, dc
 
     def weight_gradients(
         self, index: int, da_ih: Array, da_hh: Array, d_out: Array, gradients: dict[str, Array]
@@ -184,13 +184,13 @@ class _Run:
         layer = self.layers[index]
         of = {
             "weight_ih": _sum_over_steps(da_ih, layer.x),
-            "weight_hh": _sum_over_steps(da_hh, np.stack(layer.h)),
+            "weight_hh": _sum_over_steps(da_hh, self.within(np.stack(layer.h))),
         }
         if self.spec.bias:
             of["bias_ih"] = da_ih.sum(axis=0).sum(axis=-2, keepdims=True)
             of["bias_hh"] = da_hh.sum(axis=0).sum(axis=-2, keepdims=True)
         if self.spec.proj_size:
-            of["weight_hr"] = _sum_over_steps(d_out, np.stack(layer.full))
+            of["weight_hr"] = _sum_over_steps(d_out, self.within(np.stack(layer.full)))
         for direction, suffix in enumerate(self.spec.suffixes(index)):
             for name, gradient in of.items():
                 rounded = self.rnd.total(gradient[:, direction : direction + 1], self.seq_len, self.batch)
@@ -237,6 +237,10 @@ class _Run:
         if self.active is None or within is None:
             return within
         return np.where(self.active[t], within, beyond)
+
+    def within(self, x: Array) -> Array:
+        """Make a sequence zero beyond each one's length: a NaN is not even multiplied with zero there."""
+        return x if self.active is None else np.where(self.active[:, None, None], x, 0)
 
     def flip(self, x: Array) -> Array:
         """Reverse each sequence of (seq_len, copies, directions, batch, features) within its own length."""

@@ -73,7 +73,7 @@ WORST = {
     "hangs": r"forward did not return within 3 s\n  case: gru\(input_size=",
     "exits": r"forward ended its process with exit status 3\n  case: gru\(input_size=",
     "crashes": r"forward ended its process, killed by SIGSEGV\n  case: gru\(input_size=",
-    "exhausts": r"forward took more than 0\.3 GiB of memory\n  case: gru\(input_size=",
+    "exhausts": r"forward used more than 0\.3 GiB of memory\n  case: gru\(input_size=",
 }
 BAD = WORST | {
     "interrupts": r"forward raised KeyboardInterrupt: stop\n  case: ",

@@ -1,0 +1,42 @@
+"""Repeatability: the same module, arguments and seed give the same result and the same gradients."""
+
+from __future__ import annotations
+
+import torch
+
+from .cases import Case, tensors_of
+from .dropout import global_seed
+from .implementation import Implementation
+from .relations import settled
+from .running import call, parameter_gradients, set_mode
+from .verdict import Results, Verdict, candidate, exact_products, loaded_builtin
+from .watching import Misbehaviour
+
+
+def repeated(implementation: Implementation, case: Case) -> Verdict:
+    """A second call of the same module gives what the first gave, within twice the bound.
+
+    Where the case has a dropout seed, it is set before each call, and dropout's factors widen the bound.
+    """
+    verdict = Verdict(implementation, case)
+    with global_seed(case), exact_products():
+        try:
+            layer = candidate(implementation, loaded_builtin(case), case)
+            for name, parameter in layer.named_parameters():
+                parameter.requires_grad_(name not in case.frozen)
+            first, second = (_called(implementation, layer, case) for _ in range(2))
+        except Misbehaviour as error:
+            verdict.misbehaviour = str(error)
+            return verdict
+    return settled(verdict, first, second, 2 * (1 - case.spec.dropout) ** (1 - case.spec.num_layers))
+
+
+def _called(implementation: Implementation, layer: torch.nn.Module, case: Case) -> Results:
+    set_mode(layer, case.modes[-1])
+    if case.dropout_seed is not None:
+        torch.manual_seed(case.dropout_seed)
+    found = call(layer, case, tensors_of(case))
+    if case.cotangents:
+        gradients = parameter_gradients(implementation, layer)
+        found |= {f"{name}.grad": gradient for name, gradient in gradients.items()}
+    return {name: None if tensor is None else tensor.detach().clone().cpu() for name, tensor in found.items()}
