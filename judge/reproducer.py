@@ -17,8 +17,8 @@ from . import dropout, dropout_programs, programs, relations, repeatability, sec
 from .cases import Case
 from .implementation import Implementation
 from .misbehaviour_programs import RAISED, misbehaving
-from .running import SETTINGS
 from .verdict import Finding, Verdict, exact_products
+from .watching import restored
 
 if TYPE_CHECKING:
     from .examine import Trial
@@ -169,12 +169,6 @@ def _run(program: str, implementation: Implementation, seed: int) -> BaseExcepti
 
 @contextlib.contextmanager
 def _restored() -> Iterator[None]:
-    before = {name: get() for name, (get, _) in SETTINGS.items()}
-    with torch.random.fork_rng(), exact_products(), warnings.catch_warnings():
+    with torch.random.fork_rng(), exact_products(), warnings.catch_warnings(), restored():
         warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            for name, (get, restore) in SETTINGS.items():
-                if get() != before[name]:
-                    restore(before[name])
+        yield
