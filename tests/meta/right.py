@@ -36,8 +36,10 @@ class Decomposing(TorchFunctionMode):
 
 
 class _Decomposed(nn.Module):
-    """Right but for two things in torch 2.15: it never drops anything (`_rnn_helper` asks for `num_layers < i - 1`), and
-    takes oneDNN's LSTM, which is for inference, for training too where the input requires no gradient.
+    """Right but for two things in torch 2.15.
+
+    It never drops anything (`_rnn_helper` asks for `num_layers < i - 1`), and takes oneDNN's LSTM, which is for
+    inference, for training too where the input requires no gradient.
     """
 
     parity_unsupported = ("dropout",)
