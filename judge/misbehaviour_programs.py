@@ -109,7 +109,7 @@ def _argument(snippets: Snippets, name: str, how: str) -> Check:
     variable, lines, taken = name, [], []
     if name.startswith("input."):
         lines, variable = ["sequence = pack(x)"], name.replace("input", "sequence")
-        call = snippets.called("layer").replace("x if more else ", "").replace("pack(x)", "sequence")
+        call = re.sub(r"\(.*?pack\(x\)", "(sequence", snippets.called("layer"))
         taken = [f"{snippets.targets} = {call}"]
     elif name == "input":
         variable = "x"

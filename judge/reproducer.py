@@ -86,13 +86,19 @@ def _of_findings(verdict: Verdict, trial: Trial) -> Iterator[tuple[str, str]]:
     """Yield programs for the wrong tensors, the worst first, each with how the message of its assertion begins."""
     case, implementation = verdict.case, verdict.implementation
     for finding in [finding for finding in verdict.findings if finding.ratio > 1][:MOST_FINDINGS]:
-        for program in _of_finding(case, implementation, finding, trial.check):
-            yield re.split(r"(?<=off by) |, or", finding.describe())[0], program
+        for program in forms(case, implementation, finding, trial.check):
+            yield f"{finding.tensor} is ", program
 
 
-def _of_finding(
-    case: Case, implementation: Implementation, finding: Finding, check: Callable[..., Any]
-) -> Iterator[str]:
+def forms(case: Case, implementation: Implementation, finding: Finding, check: Callable[..., Any]) -> Iterator[str]:
+    """Yield the programs that may show a wrong tensor, the simplest first.
+
+    Args:
+        case: in which it is wrong.
+        implementation: the candidate.
+        finding: the tensor, or the statistic, with its bound.
+        check: what found it.
+    """
     if check is dropout.distribution:
         yield dropout_programs.distribution(case, implementation, finding)
         return
