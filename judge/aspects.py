@@ -49,8 +49,10 @@ def _linear(case: Case) -> Case:
     case = _dropping((0.2, 0.5, 0.8)[case.seed % 3], "train")(case)
     seq_len, packed = min(case.seq_len, 3), case.lengths is not None
     layers = max(2, min(3, case.spec.num_layers))
-    # Without a bias a third layer is given the product of both factors, and not their sum to 1e-4.
-    spec = replace(case.spec, num_layers=layers, bias=case.spec.bias or layers > 2)
+    # Without a bias a third layer is given the product of both factors, and not their sum to 1e-4; and a relu is at
+    # its kink.
+    bias = case.spec.bias or layers > 2 or case.spec.nonlinearity == "relu"
+    spec = replace(case.spec, num_layers=layers, bias=bias)
     one_row = replace(case, spec=spec, seq_len=seq_len, batch=1, batched=True, lengths=(seq_len,) if packed else None)
     plain = replace(one_row, weight_scale=1e-4, input_scale=1.0, cotangents=("output",), plain_sum=False, frozen=())
     return replace(plain, input_grad=True, input_layout="contiguous", state_layout="contiguous")
@@ -96,7 +98,7 @@ TRIALS = (
     ),
     Trial(
         "dropout", "distribution", dropout.distribution, {"stack", "states", "layouts", "packed"},
-        needs=("dropout", "num_layers", "gradients"), fixed={"nonlinearity": "tanh"},
+        needs=("dropout", "num_layers", "gradients"),
         adapt=_linear, share=0.2, dtypes=LINEAR,
     ),
     Trial(

@@ -59,12 +59,15 @@ def distribution(implementation: Implementation, case: Case) -> Verdict:
     mean of a random sum over each parameter's gradient.
     """
     verdict = Verdict(implementation, case)
+    constants, slopes = _linear_in_masks(case)
+    if not _is_linear(case, constants, slopes):
+        verdict.undetermined = list(slopes)
+        return verdict
     try:
-        samples = _samples(implementation, case)
+        samples = _samples(implementation, case, varies=bool(slopes["output"].any()))
     except Misbehaviour as error:
         verdict.misbehaviour = str(error)
         return verdict
-    constants, slopes = _linear_in_masks(case)
     constants, samples = _with_both(constants, slopes), _with_both(samples, slopes)
     slopes = _with_both(slopes, slopes)
     for name, sample in samples.items():
@@ -123,8 +126,8 @@ def _distance(sample: Array, constant: Array, slope: Array, case: Case) -> Findi
     return Finding("distribution of output", float(np.abs(shares[0] - shares[1]).max()), float(limit))
 
 
-def _samples(implementation: Implementation, case: Case) -> Sums:
-    """Run the layer on ROWS copies of the case's one row: each row is a draw."""
+def _samples(implementation: Implementation, case: Case, varies: bool) -> Sums:
+    """Run the layer on ROWS copies of the case's one row: each row is a draw, and another call draws anew."""
     wide = replace(case, batch=ROWS, lengths=case.lengths and case.lengths * ROWS)
     tensors = {name: tensor.expand(-1, ROWS, -1) for name, tensor in tensors_of(case).items()}
     builtin = loaded_builtin(case)
@@ -134,7 +137,7 @@ def _samples(implementation: Implementation, case: Case) -> Sums:
         found = call(layer, wide, tensors)
         gradients = parameter_gradients(implementation, layer)
         again = run_tensors(layer, wide, tensors)
-    if torch.equal(found["output"].cpu(), again["output"]) and bool(found["output"].std(dim=1).any()):
+    if varies and torch.equal(found["output"].cpu(), again["output"]) and bool(found["output"].std(dim=1).any()):
         raise Misbehaviour("expected another call to drop other elements, got the same result twice")
     found |= {f"{name}.grad": gradients.get(name) for name, _ in builtin.named_parameters()}
     shapes = {"input.grad": tensors["input"]} | {f"{name}.grad": p for name, p in builtin.named_parameters()}
@@ -148,24 +151,43 @@ def _linear_in_masks(case: Case) -> tuple[Sums, Sums]:
 
     With a third layer the factors below matter 1e-4 times as much to the output, and are taken as 1.
     """
+    features = case.seq_len * case.spec.num_directions * case.spec.state_size
+    without, *with_one = _sums_at(case, np.concatenate([np.zeros((1, features)), np.eye(features)]))
+    constants = {name: value.sum() for name, value in without.items()}
+    return constants, {name: np.array([one[name].sum() - constants[name] for one in with_one]) for name in constants}
+
+
+def _is_linear(case: Case, constants: Sums, slopes: Sums) -> bool:
+    """Whether no relu comes near its kink: some other factors give what the slopes say."""
+    if case.spec.nonlinearity != "relu":
+        return True
+    p, random = case.spec.dropout, np.random.default_rng(case.seed)
+    factors = (random.random((8, len(slopes["output"]))) >= p) / (1 - p)
+    return all(
+        abs(found[name].sum() - constants[name] - row @ slopes[name]) <= 0.01 * np.abs(row * slopes[name]).sum()
+        for row, found in zip(factors, _sums_at(case, factors), strict=True)
+        for name in ("output", "input.grad")
+        if name in slopes
+    )
+
+
+def _sums_at(case: Case, factors: Array) -> list[Sums]:
+    """Return each sum, from the oracle, for each row of factors on what the last layer is given."""
     spec, tensors = case.spec, {name: tensor.numpy() for name, tensor in tensors_of(case).items()}
     features = spec.num_directions * spec.state_size
     weights = {name: weight.numpy() for name, weight in weights_of(case).items()}
-    sums = []
     below = [np.ones((case.seq_len, 1, features))] * (spec.num_layers - 2)
-    for mask in np.concatenate([np.zeros((1, case.seq_len * features)), np.eye(case.seq_len * features)]):
-        masks = [*below, mask.reshape(case.seq_len, 1, features)]
+    sums = []
+    for row in factors:
         inputs = Inputs(
             tensors["input"],
             tensors.get("h_0"),
             tensors.get("c_0"),
             cotangents={"output": tensors["output"]},
-            masks=masks,
+            masks=[*below, row.reshape(case.seq_len, 1, features)],
         )
         sums.append(_sums(evaluate(spec, weights, inputs), case))
-    without, *with_one = sums
-    constants = {name: value.sum() for name, value in without.items()}
-    return constants, {name: np.array([one[name].sum() - constants[name] for one in with_one]) for name in constants}
+    return sums
 
 
 def _sums(results: dict[str, Array], case: Case) -> Sums:

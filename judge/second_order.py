@@ -48,7 +48,7 @@ def second_order(implementation: Implementation, case: Case) -> Verdict:
         verdict,
         lambda: _derivatives(candidate(implementation, builtin, case), case, names),
         lambda: _derivatives(builtin, case, names),
-        lambda copies: _bounds(case, names, copies),
+        lambda copies: limits(case, names, copies),
     )
 
 
@@ -74,38 +74,35 @@ def _derivatives(layer: nn.Module, case: Case, names: list[str]) -> Results:
     parameters = dict(layer.named_parameters())
     leaves = {name: begun.given[name] if name in begun.given else parameters[name] for name in names}
     cotangents = {name: begun.tensors[name].to(case.device, case.dtype).requires_grad_() for name in case.cotangents}
-    gradients = _grad("backward", *begun.weighted(cotangents), leaves, create_graph=True)
+    gradients = _gradients(begun, cotangents, leaves)
     v = {
         name: (arranged(d, case, name) if name in ARGUMENTS else d).to(case.device, case.dtype)
         for name, d in directions(case, names).items()
     }
     first = {name: g for name, g in gradients.items() if g is not None and g.requires_grad}
-    second = _grad("second backward", list(first.values()), [v[name] for name in first], {**leaves, **cotangents})
-    found = {f"{name}.grad.grad": second[name] for name in names}
-    for name in ARGUMENTS:
-        g = found.get(f"{name}.grad.grad")
-        found |= {f"{name}.grad.grad": canonical(g, case, name)} if g is not None else {}
-    found |= {f"{name}.cotangent.grad": second[name] for name in cotangents}
+    if first:
+        with watched("second backward"):
+            torch.autograd.backward(list(first.values()), [v[name] for name in first])
+    found = {f"{name}.grad.grad": _in_order(leaf.grad, case, name) for name, leaf in leaves.items()}
+    found |= {f"{name}.cotangent.grad": cotangent.grad for name, cotangent in cotangents.items()}
     return {name: None if g is None else g.detach().cpu() for name, g in found.items()}
 
 
-def _grad(
-    stage: str,
-    outputs: list[Tensor],
-    weights: list[Tensor],
-    leaves: Mapping[str, Tensor],
-    create_graph: bool = False,
-) -> Results:
+def _gradients(begun: Call, cotangents: Mapping[str, Tensor], leaves: Mapping[str, Tensor]) -> Results:
+    """Return the gradients of the loss, which can be differentiated again."""
+    outputs, weights = begun.weighted(cotangents)
     if not outputs or not leaves:
-        return dict.fromkeys(leaves)
-    with watched(stage):
-        found = torch.autograd.grad(
-            outputs, list(leaves.values()), weights, create_graph=create_graph, allow_unused=True
-        )
+        return {}
+    with watched("backward"):
+        found = torch.autograd.grad(outputs, list(leaves.values()), weights, create_graph=True, allow_unused=True)
     return dict(zip(leaves, found, strict=True))
 
 
-def _bounds(case: Case, names: list[str], copies: int) -> dict[str, Bound]:
+def _in_order(gradient: Tensor | None, case: Case, name: str) -> Tensor | None:
+    return canonical(gradient, case, name) if gradient is not None and name in ARGUMENTS else gradient
+
+
+def limits(case: Case, names: list[str], copies: int) -> dict[str, Bound]:
     """Return the bound of every second derivative, from the imaginary parts of the oracle's gradients."""
     v = in_numpy(directions(case, names), case)
     step = np.finfo(oracle_dtype(case.dtype)).tiny ** 0.4  # its square is nothing beside any number judged
