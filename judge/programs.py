@@ -110,7 +110,7 @@ def time_reversal(snippets: Snippets, tensor: str) -> Lines:
     other = 'weights[k.removesuffix("_reverse") if k.endswith("_reverse") else k + "_reverse"] for k in weights'
     lines = [
         f"one = {snippets.called('candidate')}{snippets.result(tensor)}",
-        "weights = truth.state_dict()",
+        "weights = {k: weight.clone() for k, weight in truth.state_dict().items()}",
         f"truth.load_state_dict({{k: {other}}})",
         *snippets.candidate("swapped"),
         f"other = {snippets.called('swapped', *turned)}{snippets.result(tensor)}.flip(0)",

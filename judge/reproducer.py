@@ -45,9 +45,9 @@ def reproducer(verdict: Verdict, trial: Trial) -> str:
     """
     if ENDED.search(verdict.misbehaviour or ""):
         return plain(verdict)
-    for says, program in _of_misbehaviour(verdict, trial) if verdict.misbehaviour else _of_findings(verdict, trial):
-        if fails(program, says, verdict.implementation):
-            return program
+    written = _of_misbehaviour(verdict, trial) if verdict.misbehaviour else _of_findings(verdict, trial)
+    with contextlib.suppress(Exception):  # the verdict stands, whether or not there is a program for it
+        return next(program for says, program in written if fails(program, says, verdict.implementation))
     repeatable = not trial.check(verdict.implementation, verdict.case).ok
     return replayed(verdict, trial.aspect, trial.name, tries=1 if repeatable else UNREPEATABLE_TRIES)
 
