@@ -94,7 +94,7 @@ def _type(snippets: Snippets, name: str, expected: str) -> Check:
     kind = "torch.Tensor" if expected == "Tensor" else "torch.nn.utils.rnn.PackedSequence"
     says = f"expected {name} to be a {expected}, got {{type({name}).__name__}}"
     call = f"{snippets.targets} = {snippets.called('layer')}"
-    return [], [call, f'assert isinstance({name}, {kind}), f"{says}"'], []
+    return [], [call, f"right = isinstance({name}, {kind})", f'assert right, f"{says}"'], []
 
 
 def _field(snippets: Snippets, field: str, expected: str) -> Check:

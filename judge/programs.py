@@ -238,7 +238,7 @@ def difference(snippets: Snippets, finding: Finding) -> Lines:
     if finding.error == float("inf"):
         same = "same = torch.equal(came.isfinite(), expected.isfinite())"
         return [*lines, same, f'assert same, "{finding.describe()}"']
-    return [*lines, "error = (expected - came)[expected.isfinite()].abs().max().item()", asserted(finding)]
+    return [*lines, "error = (expected - came).abs().where(expected.isfinite(), 0.0).max().item()", asserted(finding)]
 
 
 def asserted(finding: Finding, limit: float | None = None) -> str:

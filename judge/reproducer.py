@@ -105,9 +105,11 @@ def forms(case: Case, implementation: Implementation, finding: Finding, check: C
     if check is second_order.second_order:
         yield programs.second_order(case, implementation, finding)
         return
-    if not finding.tensor.endswith(".grad"):
-        yield programs.compared(replace(case, cotangents=(), frozen=()), implementation, finding)
-    yield programs.compared(case, implementation, finding)
+    drops = case.modes[-1] == "train" and 0 < case.spec.dropout < 1
+    if not drops or check is dropout.like_builtin:  # no layer owes anyone the random numbers of torch.nn
+        if not finding.tensor.endswith(".grad"):
+            yield programs.compared(replace(case, cotangents=(), frozen=()), implementation, finding)
+        yield programs.compared(case, implementation, finding)
     if check is relations.two_losses:
         yield programs.two_losses(case, implementation, finding, of_second=False)
         yield programs.two_losses(case, implementation, finding, of_second=True)
