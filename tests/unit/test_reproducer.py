@@ -111,7 +111,7 @@ def test_a_layer_that_ends_its_process_is_only_called() -> None:
 
 @pytest.mark.parametrize(
     "lengths",
-    [(3, 1, 2), (7,) * 200, (9,) * 80 + (4,) * 50, ((1, 2, 3, 4, 5) * 40)[:198], (1, 2) * 60 + (8,) + (1, 2) * 9],
+    [(3, 1, 2), (7,) * 200, (9,) * 80 + (4,) * 50, ((1, 2, 3, 4, 5) * 40)[:198], (1, 2) * 60 + (8, 2) + (1, 2) * 9],
 )
 def test_lengths_of_a_large_batch_are_written_short(lengths: tuple[int, ...]) -> None:
     text = shortest(lengths)
