@@ -10,12 +10,13 @@ import torch
 
 from . import dropout, relations
 from .cases import Case
-from .examine import DEFAULT_EXAMPLES, Trial, examine
+from .examine import DEFAULT_EXAMPLES, Trial, check, examine
 from .implementation import dtype_named, implementation_from, missing_device, require_buildable
 from .nonfinite import planted
 from .repeatability import repeated
 from .second_order import second_order
 from .verdict import ParityError, judge
+from .watching import Streams
 
 QUICK = 0.1  # of the examples of every trial come before all of any: a fault shows soon, whatever shows it
 LINEAR = (torch.float64,)  # the dtype with digits enough beside weights of 1e-4
@@ -147,6 +148,11 @@ def trials_of(aspect: str) -> list[Trial]:
     return [trial for trial in TRIALS if trial.aspect == aspect]
 
 
+def trial_named(aspect: str, name: str) -> Trial:
+    """Return one trial."""
+    return next(trial for trial in trials_of(aspect) if trial.name == name)
+
+
 def replay(target: Any, aspect: str, name: str, case: Case) -> None:
     """Ask one trial for its verdict on one case, as a reproducer does.
 
@@ -159,10 +165,11 @@ def replay(target: Any, aspect: str, name: str, case: Case) -> None:
     Raises:
         ParityError: the verdict is against the implementation.
     """
-    trial = next(trial for trial in trials_of(aspect) if trial.name == name)
-    verdict = trial.check(implementation_from(target, case.spec.kind), case)
-    if not verdict.ok:
-        raise ParityError(verdict, f"{aspect}: {name}")
+    trial, streams = trial_named(aspect, name), Streams()
+    for _ in range(2):  # a generator that was seeded shows when it is seeded again
+        verdict = check(trial, implementation_from(target, case.spec.kind), case, streams)
+        if not verdict.ok:
+            raise ParityError(verdict, f"{aspect}: {name}")
 
 
 def assert_parity(

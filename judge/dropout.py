@@ -18,9 +18,10 @@ from ..reference.equations import Array
 from ..reference.oracle import Inputs, evaluate
 from .cases import Case, draw, tensors_of, weights_of
 from .implementation import Implementation
-from .running import Misbehaviour, call, parameter_gradients, run_tensors, set_mode
+from .running import call, parameter_gradients, run_tensors, set_mode
 from .tolerance import FACTOR, unit_roundoff
 from .verdict import Finding, Verdict, candidate, exact_products, judge, loaded_builtin
+from .watching import Misbehaviour
 
 ROWS = 4096  # draws, one for each row of a batch
 RANDOM_SUM = 300  # seed of the random sums, counted from the case's

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis.errors import Flaky
 from hypothesis.strategies import SearchStrategy
 
+from . import progress
 from .cases import STRETCHES, Case, cases
 from .implementation import Implementation
 from .reproducer import reproducer
 from .verdict import Finding, ParityError, Verdict
+from .watching import Streams
 
 DEFAULT_EXAMPLES = 50  # cases for each trial
 SHRINK_SECONDS = 3.0  # for Hypothesis to make a failing case smaller
@@ -81,6 +81,12 @@ class Trial:
 
     def __repr__(self) -> str:
         return f"{self.aspect}: {self.name}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Between processes a trial travels by its name.
+        from .aspects import trial_named
+
+        return trial_named, (self.aspect, self.name)
 
     def applies_to(self, implementation: Implementation, dtype: torch.dtype, device: str) -> bool:
         """Whether the question makes sense there at all, supported or not."""
@@ -176,11 +182,21 @@ def examine(
         if search.smallest is not None:
             break
     if search.smallest is not None:
-        plainest = _plainest(search.smallest, trial)
+        plainest = _plainest(search.smallest, trial, search.streams)
         tally.seconds += time.perf_counter() - start
         raise ParityError(plainest, reproducer(plainest, trial)) from None
     tally.seconds += time.perf_counter() - start
     return tally
+
+
+def check(trial: Trial, implementation: Implementation, case: Case, streams: Streams) -> Verdict:
+    """Ask for the verdict on one case; a global generator that was seeded in it is misbehaviour too."""
+    progress.begins(case)
+    with streams.case():
+        verdict = trial.check(implementation, case)
+    if streams.reseeded is not None and verdict.ok:
+        verdict.misbehaviour = f"it seeded {streams.reseeded} global random generator"
+    return verdict
 
 
 def _search(step: Callable[[Case], None], strategy: SearchStrategy[Case], count: int, random_seed: int) -> None:
@@ -205,7 +221,7 @@ class _Enough(BaseException):
     """Time is up; Hypothesis lets pass at once what is no `Exception`, and tries no smaller case."""
 
 
-def _plainest(verdict: Verdict, trial: Trial) -> Verdict:
+def _plainest(verdict: Verdict, trial: Trial, streams: Streams) -> Verdict:
     """Put each part of a failing case at its plainest where it still fails the trial."""
     deadline = time.perf_counter() + SIMPLIFY_SECONDS
     for change in PLAINER:
@@ -215,7 +231,7 @@ def _plainest(verdict: Verdict, trial: Trial) -> Verdict:
             break
         if plainer == case or trial.fixed.keys() & change.keys() or not set(plainer.cotangents) <= set(case.cotangents):
             continue
-        found = trial.check(verdict.implementation, plainer)
+        found = check(trial, verdict.implementation, plainer, streams)
         if not found.ok:
             verdict = found
     return verdict
@@ -239,13 +255,12 @@ class _Search:
         self.trial, self.implementation, self.tally = trial, implementation, tally
         self.smallest: Verdict | None = None
         self.deadline = float("inf")
-        self.random_state = random.getstate(), np.random.get_state()
+        self.streams = Streams()
 
     def step(self, case: Case) -> None:
         if time.perf_counter() > self.deadline:
             raise _Enough
-        with self._own_randomness():
-            verdict = self.trial.check(self.implementation, case)
+        verdict = check(self.trial, self.implementation, case, self.streams)
         if self.smallest is None:
             self.tally.add(verdict)
         if not verdict.ok:
@@ -253,16 +268,3 @@ class _Search:
                 self.deadline = time.perf_counter() + SHRINK_SECONDS
             self.smallest = verdict
             raise _Failed
-
-    @contextlib.contextmanager
-    def _own_randomness(self) -> Iterator[None]:
-        """Let the global generators run on: Hypothesis seeds them for each case, which would hide a random fault."""
-        before = random.getstate(), np.random.get_state()
-        random.setstate(self.random_state[0])
-        np.random.set_state(self.random_state[1])
-        try:
-            yield
-        finally:
-            self.random_state = random.getstate(), np.random.get_state()
-            random.setstate(before[0])
-            np.random.set_state(before[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -157,16 +157,17 @@ def implementation_from(target: Any, kind: str, location: str | None = None) -> 
     )
 
 
-def parse_implementation(text: str) -> Implementation:
-    """Make an `Implementation` of KIND=MODULE:ATTRIBUTE, such as gru=my_pkg.layers:MyGRU.
+def parse_implementation(text: str) -> tuple[str, str]:
+    """Return kind and location of KIND=MODULE:ATTRIBUTE, such as gru=my_pkg.layers:MyGRU.
 
     Raises:
-        ImplementationError: the text does not parse, the kind does not exist, or the import fails.
+        ImplementationError: the text does not parse, or the kind does not exist.
     """
     kind, equals, location = text.partition("=")
     if not equals or kind not in KINDS:
         raise ImplementationError(f"expected KIND=MODULE:ATTRIBUTE with KIND one of {', '.join(KINDS)}, got {text!r}")
-    return implementation_from(location, kind)
+    _require_location(location)
+    return kind, location
 
 
 def dtype_named(name: str) -> torch.dtype:
@@ -199,6 +200,17 @@ def missing_device(device: str) -> str | None:
     return None
 
 
+def require_buildable_somewhere(implementation: Implementation, places: Iterable[tuple[str, torch.dtype]]) -> None:
+    """Build the smallest layer on the first of these devices and dtypes that the implementation supports.
+
+    Raises:
+        ImplementationError: see `require_buildable`.
+    """
+    for device, dtype in places:
+        if all(map(implementation.supports, (torch.device(device).type, str(dtype).removeprefix("torch.")))):
+            return require_buildable(implementation, device, dtype)
+
+
 def require_buildable(implementation: Implementation, device: str, dtype: torch.dtype) -> None:
     """Build the smallest layer, so that one that cannot be built is refused before anything is judged.
 
@@ -220,10 +232,14 @@ def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _imported(location: str) -> Any:
-    module, colon, attribute = location.partition(":")
+def _require_location(text: str) -> None:
+    module, colon, attribute = text.partition(":")
     if not (module and colon and attribute):
-        raise ImplementationError(f"expected MODULE:ATTRIBUTE, got {location!r}")
+        raise ImplementationError(f"expected MODULE:ATTRIBUTE, got {text!r}")
+
+
+def _imported(location: str) -> Any:
+    _require_location(location)
     try:
         return pkgutil.resolve_name(location)
     except (Exception, SystemExit) as error:  # whatever a module raises while it is imported

@@ -13,9 +13,17 @@ from .snippets import COLUMNS, Lines, Snippets
 
 RAISED = re.compile(r"(?:building it|second backward|\S+) raised (\w+): ?(.*)")
 SETTING_CODE = {
-    "default dtype": "torch.get_default_dtype()",
+    "inference mode": "torch.is_inference_mode_enabled()",
     "gradient mode": "torch.is_grad_enabled()",
+    "default dtype": "torch.get_default_dtype()",
+    "default device": "torch.get_default_device()",
     "number of threads": "torch.get_num_threads()",
+    "random seed": "torch.initial_seed()",
+    "deterministic mode": "torch.get_deterministic_debug_mode()",
+    "float32 matmul precision": "torch.get_float32_matmul_precision()",
+    "anomaly mode": "torch.is_anomaly_enabled()",
+    "autocast": "(torch.is_autocast_enabled('cpu'), torch.is_autocast_enabled('cuda'))",
+    "use of cuDNN": "torch.backends.cudnn.enabled",
 }
 
 # What the function does before the call, in place of taking the results apart, and after it.

@@ -16,10 +16,13 @@ from .report import OUTCOMES, RECORD, Report
 
 if TYPE_CHECKING:
     from .implementation import Implementation
+    from .isolation import Isolation
     from .subject import Subject
 
 REPORT = pytest.StashKey[Report]()
 SUBJECTS = pytest.StashKey[list["Subject"]]()
+ISOLATION = pytest.StashKey["Isolation"]()
+PROBES = pytest.StashKey[dict[str, dict[str, Any]]]()
 
 
 class Hooks:
@@ -68,6 +71,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--parity-seed", metavar="N", type=int, default=0, help="which cases are drawn (default: 0)")
     group.addoption("--parity-json", metavar="FILE", type=Path, help="write the verdicts to FILE")
     group.addoption(
+        "--parity-timeout",
+        metavar="SECONDS",
+        type=float,
+        default=60.0,
+        help="a layer that does not return for so long has hung (default: 60)",
+    )
+    group.addoption(
+        "--parity-memory",
+        metavar="GIB",
+        type=float,
+        default=4.0,
+        help="a layer whose process grows by more in a test has exhausted the memory (default: 4)",
+    )
+    group.addoption(
         "--parity-interface",
         action="store_true",
         help="judge names, initial values and errors of the implementations named, not only of the manual ones",
@@ -80,6 +97,9 @@ def pytest_configure(config: pytest.Config) -> None:
     examples, path = config.option.parity_examples, config.option.parity_json
     if examples is not None and examples < 1:
         raise pytest.UsageError(f"--parity-examples must be at least 1, got {examples}")
+    for name, value in (("timeout", config.option.parity_timeout), ("memory", config.option.parity_memory)):
+        if not value > 0:
+            raise pytest.UsageError(f"--parity-{name} must be more than 0, got {value:g}")
     if path is not None:
         _require_writable(path)
     option = config.option
@@ -111,11 +131,32 @@ def subjects(config: pytest.Config) -> list[Subject]:
     if SUBJECTS not in config.stash:
         from . import selection
 
+        # The workers of pytest-xdist are told what the first process found, and come to the same tests.
+        probes = getattr(config, "workerinput", {}).get("parity_probes", {})
+        config.stash[PROBES] = probes
         try:
-            config.stash[SUBJECTS] = selection.selected(config)
+            config.stash[SUBJECTS] = selection.selected(config, isolation(config), probes)
         except ValueError as error:
             raise pytest.UsageError(str(error)) from error
     return config.stash[SUBJECTS]
+
+
+def isolation(config: pytest.Config) -> Isolation:
+    """Return the processes of the candidates; they end with the run."""
+    if ISOLATION not in config.stash:
+        from .isolation import Isolation
+
+        config.stash[ISOLATION] = Isolation(config.option.parity_timeout, config.option.parity_memory)
+        config.add_cleanup(config.stash[ISOLATION].close)
+    return config.stash[ISOLATION]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist what importing the candidates came to; they run there."""
+    if PROBES in node.config.stash:
+        node.workerinput["parity_probes"] = node.config.stash[PROBES]
+        isolation(node.config).close()
 
 
 @pytest.hookimpl(tryfirst=True)

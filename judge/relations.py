@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .cases import EARLIER_CALL, Case, tensors_of
 from .implementation import Implementation
-from .running import Call, Misbehaviour, parameter_gradients, run_tensors, set_mode
+from .running import Call, parameter_gradients, run_tensors, set_mode
 from .tolerance import CONFIRMING_COPIES, COPIES, Bound, unit_roundoff
 from .verdict import (
     Finding,
@@ -27,6 +27,7 @@ from .verdict import (
     in_doubt,
     loaded_builtin,
 )
+from .watching import Misbehaviour
 
 Tensors = dict[str, Tensor]
 Compared = Mapping[str, Tensor | None]

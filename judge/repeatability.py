@@ -8,8 +8,9 @@ from .cases import Case, tensors_of
 from .dropout import global_seed
 from .implementation import Implementation
 from .relations import settled
-from .running import Misbehaviour, call, parameter_gradients, set_mode
+from .running import call, parameter_gradients, set_mode
 from .verdict import Results, Verdict, candidate, exact_products, loaded_builtin
+from .watching import Misbehaviour
 
 
 def repeated(implementation: Implementation, case: Case) -> Verdict:

@@ -82,6 +82,7 @@ class Report:
             for v in judged
             if v["refused"]
         ]
+        lines += _notes(verdicts)
         faults = sum(verdict["builtin_faults"] for verdict in verdicts)
         if faults:
             lines.append(f"torch.nn itself is over its bound in {faults} cases; see builtin_faults in --parity-json")
@@ -115,6 +116,7 @@ def _verdict(records: list[Record]) -> dict[str, Any]:
         **{key: sum(r.get(key, 0) for r in records) for key in COUNTS},
         "worst": worst,
         "reasons": sorted({r["reason"] for r in records if r.get("reason")}),
+        "faults": sorted({r["fault"] for r in records if r.get("fault")}),
         "unsupported": sorted({feature for r in records for feature in r.get("unsupported", ())}),
         "failures": [
             {key: r.get(key) for key in ("aspect", "trial", "message", "reproducer")}
@@ -124,7 +126,9 @@ def _verdict(records: list[Record]) -> dict[str, Any]:
     }
 
 
-COUNTS = ("cases", "tensors", "undetermined", "builtin_faults", "refused", "seconds")
+COUNTS = ("cases", "tensors", "undetermined", "builtin_faults", "refused", "seconds", "printed")
+
+NOTED = 50_000  # bytes printed
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
@@ -151,6 +155,18 @@ def _held(outcomes: list[str]) -> str:
     if failed:
         return "FAIL" if failed == len(outcomes) else f"FAIL {failed} of {len(outcomes)}"
     return {"passed": "pass", "unsupported": "unsupp."}.get(max(outcomes, key=OUTCOMES.index, default=""), "-")
+
+
+def _notes(verdicts: list[dict[str, Any]]) -> list[str]:
+    """Return what each implementation did to its process, and how much it printed."""
+    faults, printed = dict[str, None](), defaultdict[str, int](int)
+    for verdict in verdicts:
+        faults |= {f"{verdict['implementation']}: {fault}": None for fault in verdict["faults"]}
+        printed[verdict["implementation"]] += verdict["printed"]
+    return [
+        *faults,
+        *(f"{name}: printed {size / 1e6:.1f} MB, not shown" for name, size in printed.items() if size >= NOTED),
+    ]
 
 
 def _row(verdict: dict[str, Any]) -> tuple[str, ...]:

@@ -17,15 +17,15 @@ from . import dropout, dropout_programs, programs, relations, repeatability, sec
 from .cases import Case
 from .implementation import Implementation
 from .misbehaviour_programs import RAISED, misbehaving
-from .running import SETTINGS
 from .verdict import Finding, Verdict, exact_products
+from .watching import restored
 
 if TYPE_CHECKING:
     from .examine import Trial
 
 UNREPEATABLE_TRIES = 200  # of a reproducer for a fault that comes and goes
 MOST_FINDINGS = 4  # that are tried, the worst first
-ENDED = re.compile(r"did not return within|ended its process|used more than")  # running such a program ends the judge
+ENDED = re.compile(r"did not return|ended its process|used more than")  # running such a program ends the judge
 
 RELATIONS: dict[Callable[..., Any], programs.Relation] = {
     relations.time_reversal: programs.time_reversal,
@@ -177,12 +177,6 @@ def _run(program: str, implementation: Implementation, seed: int) -> BaseExcepti
 
 @contextlib.contextmanager
 def _restored() -> Iterator[None]:
-    before = {name: get() for name, (get, _) in SETTINGS.items()}
-    with torch.random.fork_rng(), exact_products(), warnings.catch_warnings():
+    with torch.random.fork_rng(), exact_products(), warnings.catch_warnings(), restored():
         warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            for name, (get, restore) in SETTINGS.items():
-                if get() != before[name]:
-                    restore(before[name])
+        yield

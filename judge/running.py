@@ -6,9 +6,7 @@ setting of PyTorch's, is raised as `Misbehaviour` with one line that says what w
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,14 +17,11 @@ from torch.nn.utils.rnn import PackedSequence
 from .cases import EARLIER_CALL, Case, tensors_of
 from .implementation import Implementation
 from .layouts import arguments_for, arranged, canonical, pack, padded, passed
+from .watching import Misbehaviour, watched
 
 ARGUMENTS = ("input", "h_0", "c_0")
 
 Named = Iterable[tuple[str, Tensor]]
-
-
-class Misbehaviour(Exception):
-    """A layer did something no right layer does, whatever its numbers."""
 
 
 def run(implementation: Implementation, layer: nn.Module, case: Case) -> dict[str, Tensor | None]:
@@ -288,31 +283,3 @@ def _require_unchanged(before: Mapping[str, Any], after: Mapping[str, Any], what
             raise Misbehaviour(f"{what} {name} changed from {form} to {form_now}: shape, stride, dtype, requires_grad")
         if not ((values == now) | (values.isnan() & now.isnan())).all():
             raise Misbehaviour(f"{what} {name} was changed in place")
-
-
-SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
-    "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
-    "gradient mode": (torch.is_grad_enabled, torch.set_grad_enabled),
-    "number of threads": (torch.get_num_threads, torch.set_num_threads),
-}
-
-
-@contextmanager
-def watched(stage: str) -> Iterator[None]:
-    """Run a part of a layer: an exception is misbehaviour, and so is a setting of PyTorch's left changed."""
-    before = {name: get() for name, (get, _) in SETTINGS.items()}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-        after = {name: get() for name, (get, _) in SETTINGS.items()}
-    except (Exception, SystemExit) as error:
-        message = " ".join(str(error).split())
-        raise Misbehaviour(f"{stage} raised {type(error).__name__}: {message}") from error
-    finally:
-        for name, (get, restore) in SETTINGS.items():
-            if get() != before[name]:
-                restore(before[name])
-    for name, value in before.items():
-        if after[name] != value:
-            raise Misbehaviour(f"{stage} changed PyTorch's {name} from {value} to {after[name]}")

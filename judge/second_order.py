@@ -21,7 +21,7 @@ from ..reference.oracle import evaluate
 from .cases import ROLES, Case, draw, tensors_of, weights_of
 from .implementation import Implementation
 from .layouts import arranged, canonical
-from .running import ARGUMENTS, Call, set_mode, watched
+from .running import ARGUMENTS, Call, set_mode
 from .tolerance import Bound, Perturbed, bounds_of, oracle_dtype
 from .verdict import (
     Results,
@@ -33,6 +33,7 @@ from .verdict import (
     is_asked_for,
     loaded_builtin,
 )
+from .watching import watched
 
 DIRECTION = 400  # seeds of the directions, counted from the case's as those of the tensors are
 

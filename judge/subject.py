@@ -29,6 +29,8 @@ class Subject:
         examples: cases for each trial.
         seed: which cases.
         missing: why the device cannot be used here, None where it can.
+        target: what the implementation's own process imports it from, None where there is none.
+        fault: why there is nothing to judge, None where there is.
         record: what the report is told of the test.
     """
 
@@ -38,6 +40,8 @@ class Subject:
     examples: int
     seed: int
     missing: str | None = None
+    target: Any = None
+    fault: str | None = None
     record: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -91,7 +95,7 @@ class Subject:
                 tally=tally,
             )
         except ParityError as error:
-            self.record |= {"message": error.verdict.message(), "reproducer": error.reproducer}
+            self.record |= {"message": str(error), "reproducer": error.reproducer}
             raise
         finally:
             self.record |= tally.as_record()

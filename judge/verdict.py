@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,8 +16,9 @@ from ..reference.equations import Array
 from ..reference.oracle import Inputs
 from .cases import Case, tensors_of, weights_of
 from .implementation import Implementation, implementation_from
-from .running import Misbehaviour, run
+from .running import run
 from .tolerance import CONFIRMING_COPIES, COPIES, Bound, bounds, oracle_dtype
+from .watching import Misbehaviour, watched
 
 Results = dict[str, Tensor | None]
 
@@ -191,12 +191,8 @@ def candidate(implementation: Implementation, builtin: nn.RNNBase, case: Case) -
     Raises:
         Misbehaviour: it cannot be built.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return implementation.build(builtin, case.spec)
-    except (Exception, SystemExit) as error:
-        raise Misbehaviour(f"building it raised {type(error).__name__}: {' '.join(str(error).split())}") from error
+    with watched("building it"):
+        return implementation.build(builtin, case.spec)
 
 
 def case_bounds(

@@ -1,14 +1,19 @@
 """What the conformance tests judge: every implementation, device and dtype that was asked for."""
 
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rnn_parity.judge.aspects import trials_of
+from rnn_parity.judge.child import Run
 from rnn_parity.judge.examine import Trial
-from rnn_parity.judge.plugin import subjects
+from rnn_parity.judge.plugin import isolation, subjects
 from rnn_parity.judge.report import RECORD
 from rnn_parity.judge.subject import Subject
+
+DEADLINE = pytest.StashKey[float]()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -55,3 +60,46 @@ def subject(request: pytest.FixtureRequest) -> Subject:
         judged.record |= {"outcome": "unsupported", "unsupported": unsupported}
         pytest.skip(f"unsupported, as {judged.implementation.name} declares: {', '.join(unsupported)}")
     return judged
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> None:
+    """Be done a little before pytest-timeout ends the test, or all of pytest."""
+    item.stash[DEADLINE] = time.monotonic() + 0.9 * settings.timeout
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test in the process of the implementation that it judges."""
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem.fixturenames if name in pyfuncitem.funcargs}
+    judged = arguments.pop("subject", None)
+    if not isinstance(judged, Subject):
+        return None
+    if judged.fault is not None:
+        judged.record |= {"fault": judged.fault, "message": judged.fault}
+        pytest.fail(judged.fault, pytrace=False)
+    if judged.target is None:
+        return None
+    function = pyfuncitem.function
+    request = Run(
+        judged.target,
+        {"dtype": judged.dtype, "device": judged.device, "examples": judged.examples, "seed": judged.seed},
+        f"{function.__module__}:{function.__qualname__}",
+        {name: value for name, value in arguments.items() if name in pyfuncitem._fixtureinfo.argnames},
+    )
+    deadline = pyfuncitem.stash.get(DEADLINE, float("inf"))
+    answer, printed = isolation(pyfuncitem.config).run(judged, request, deadline)
+    judged.record |= answer.value
+    if answer.failure is not None:
+        judged.record |= {"message": answer.failure, "reproducer": answer.reproducer}
+        pyfuncitem.add_report_section("call", "candidate's output", printed.decode(errors="replace"))
+        raise Failed(answer.failure, answer.reproducer)
+    return True
+
+
+class Failed(pytest.fail.Exception):
+    """What failed in the process of an implementation."""
+
+    def __init__(self, message: str, reproducer: str | None) -> None:
+        super().__init__(message, pytrace=False)
+        self.reproducer = reproducer

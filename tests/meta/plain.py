@@ -46,7 +46,22 @@ class PlainLayer(nn.Module):
             x = self.join(halves)
         return self.pack(x, input, lengths), self.last_states(last, input)
 
-    # what a defect changes
+    # what a defect changes, beside `forward` itself and what the subclasses add
+
+    def weights(self, suffix: str) -> dict[str, Tensor]:
+        """The parameters of one layer and direction, without its suffix."""
+        own = [name for name in self.spec.parameter_shapes() if name.endswith(f"_{suffix}")]
+        return {name.removesuffix(f"_{suffix}"): getattr(self, name) for name in own}
+
+    def biased(self, a: Tensor, w: dict[str, Tensor], *names: str) -> Tensor:
+        """Add biases to every column of (rows, batch)."""
+        return a + sum(w[name] for name in names)[:, None] if self.spec.bias else a
+
+    def sigma(self, a: Tensor) -> Tensor:
+        return 0.5 * torch.tanh(0.5 * a) + 0.5
+
+    def activation(self, a: Tensor) -> Tensor:
+        return torch.tanh(a)
 
     def step(self, x: Tensor, state: State, w: dict[str, Tensor]) -> State:
         """One step: x (features, batch), h and c (hidden, batch)."""
@@ -78,9 +93,7 @@ class PlainLayer(nn.Module):
     # how it is run
 
     def read(self, x: Tensor, state: State, suffix: str, lengths: Tensor, backwards: bool) -> tuple[Tensor, State]:
-        own = [name for name in self.spec.parameter_shapes() if name.endswith(f"_{suffix}")]
-        w: dict[str, Tensor] = {name.removesuffix(f"_{suffix}"): getattr(self, name) for name in own}
-        outputs = []
+        w, outputs = self.weights(suffix), []
         for t, x_t in enumerate(self.reorder(x, lengths) if backwards else x):
             new = self.step(x_t.T, self.carry(state, t), w)
             running = t < lengths
@@ -92,7 +105,7 @@ class PlainLayer(nn.Module):
     def product(self, x: Tensor, h: Tensor, w: dict[str, Tensor]) -> Tensor:
         """All gates in one product over [x, h]."""
         gates = torch.cat([w["weight_ih"], w["weight_hh"]], dim=1) @ torch.cat([x, h])
-        return gates + (w["bias_ih"] + w["bias_hh"])[:, None] if self.spec.bias else gates
+        return self.biased(gates, w, "bias_ih", "bias_hh")
 
     def unpack(self, input: Any) -> tuple[Tensor, Tensor]:
         if isinstance(input, PackedSequence):
@@ -131,14 +144,9 @@ class PlainLayer(nn.Module):
         return x if input.dim() == 3 else x.squeeze(self.batch_axis)
 
 
-def sigma(a: Tensor) -> Tensor:
-    return 0.5 * torch.tanh(0.5 * a) + 0.5
-
-
 class PlainRNN(PlainLayer):
     def step(self, x: Tensor, state: State, w: dict[str, Tensor]) -> State:
-        a = self.product(x, state[0], w)
-        return (self.activation(a),)
+        return (self.activation(self.product(x, state[0], w)),)
 
     def activation(self, a: Tensor) -> Tensor:
         return torch.tanh(a) if self.spec.nonlinearity == "tanh" else a.clamp(min=0)
@@ -149,14 +157,14 @@ class PlainGRU(PlainLayer):
 
     def step(self, x: Tensor, state: State, w: dict[str, Tensor]) -> State:
         (h,) = state
-        b_ih, b_hh = (w[name].unsqueeze(1) if self.spec.bias else 0 for name in ("bias_ih", "bias_hh"))
-        _, z, n = self.gates(w["weight_ih"] @ x + b_ih, w["weight_hh"] @ h + b_hh, h, w)
+        a_ih, a_hh = self.biased(w["weight_ih"] @ x, w, "bias_ih"), self.biased(w["weight_hh"] @ h, w, "bias_hh")
+        _, z, n = self.gates(a_ih, a_hh, h, w)
         return (self.mix(z, n, h),)
 
     def gates(self, a_ih: Tensor, a_hh: Tensor, h: Tensor, w: dict[str, Tensor]) -> State:
         (x_r, x_z, x_n), (h_r, h_z, h_n) = a_ih.chunk(3), a_hh.chunk(3)
-        r, z = sigma(x_r + h_r), sigma(x_z + h_z)
-        return r, z, torch.tanh(torch.addcmul(x_n, r, h_n))
+        r, z = self.sigma(x_r + h_r), self.sigma(x_z + h_z)
+        return r, z, self.activation(torch.addcmul(x_n, r, h_n))
 
     def mix(self, z: Tensor, n: Tensor, h: Tensor) -> Tensor:
         return torch.lerp(n, h, z)
@@ -169,15 +177,18 @@ class PlainLSTM(PlainLayer):
         h, c = state
         i, f, g, o = self.gates(self.product(x, h, w))
         c = self.cell(i, f, g, c)
-        h = o * torch.tanh(c)
+        h = self.hidden(o, c)
         return (w["weight_hr"] @ h if self.spec.proj_size else h, c)
 
     def gates(self, a: Tensor) -> State:
         i, f, g, o = a.chunk(4)
-        return sigma(i), sigma(f), torch.tanh(g), sigma(o)
+        return self.sigma(i), self.sigma(f), self.activation(g), self.sigma(o)
 
     def cell(self, i: Tensor, f: Tensor, g: Tensor, c: Tensor) -> Tensor:
         return torch.addcmul(f * c, i, g)
+
+    def hidden(self, o: Tensor, c: Tensor) -> Tensor:
+        return o * self.activation(c)
 
 
 PLAIN: dict[str, type[PlainLayer]] = {"rnn": PlainRNN, "gru": PlainGRU, "lstm": PlainLSTM}

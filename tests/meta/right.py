@@ -36,12 +36,14 @@ class Decomposing(TorchFunctionMode):
 
 
 class _Decomposed(nn.Module):
-    """Right but for dropout, which it never applies (torch 2.15, `_rnn_helper`: `num_layers < i - 1` never holds)."""
+    """Right but for two things in torch 2.15: it never drops anything (`_rnn_helper` asks for `num_layers < i - 1`), and
+    takes oneDNN's LSTM, which is for inference, for training too where the input requires no gradient.
+    """
 
     parity_unsupported = ("dropout",)
 
     def forward(self, input: Any, hx: Any = None) -> Any:
-        with Decomposing():
+        with torch.backends.mkldnn.flags(enabled=False), Decomposing():
             return super().forward(input, hx)
 
 

@@ -1,0 +1,121 @@
+"""Faults of the backward pass alone, and of the one behind it: every value of the forward pass is right.
+
+Equivalent, and so not here: relu's second derivative lost, which is zero wherever there is one.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from rnn_parity.tests.meta.plain import PlainLayer, State
+
+from .alter import Weights, altered, differentiable_once, doubled, refuse, with_weight
+from .catalogue import ALL, LSTMS, defect
+
+Right = Callable[..., Any]
+
+
+class _NeedsOutputGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *results: Tensor) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)
+        return tuple(result.view_as(result) for result in results)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        if gradients[0] is None:
+            raise RuntimeError("the gradient of output is undefined")
+        return gradients
+
+
+class _Sloped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, h: Tensor, slope: Tensor) -> Tensor:
+        ctx.slope = slope
+        return h.view_as(h)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient * ctx.slope, None, None
+
+
+def _sloped(a: Tensor, h: Tensor, slope: Tensor) -> Tensor:
+    """Return h as a function of a that has this slope, and no second derivative."""
+    return _Sloped.apply(a, h.detach(), slope.detach())
+
+
+def _output_gradient_needed(layer: PlainLayer, right: Right, input: Any, hx: Any = None) -> Any:
+    output, state = right(input, hx)
+    packed = isinstance(output, PackedSequence)
+    states = state if isinstance(state, tuple) else (state,)
+    data, *states = _NeedsOutputGradient.apply(output.data if packed else output, *states)
+    return (output._replace(data=data) if packed else data), tuple(states) if len(states) > 1 else states[0]
+
+
+def _detached(state: State) -> State:
+    return tuple(s.detach() for s in state)
+
+
+def _on_state(k: int, change: Callable[[Tensor], Tensor]) -> Callable[..., State]:
+    """Return a change of h_0 (k = 0) or c_0 (k = 1)."""
+
+    def initial_state(layer: PlainLayer, right: Right, states: list[State], index: int) -> State:
+        state = list(right(states, index))
+        state[k] = change(state[k])
+        return tuple(state)
+
+    return initial_state
+
+
+def _weight_hh(change: Callable[[Tensor], Tensor]) -> Callable[..., Weights]:
+    """Return a change of the gradient of weight_hh."""
+
+    def weights(layer: PlainLayer, right: Right, suffix: str) -> Weights:
+        return with_weight(right(suffix), "weight_hh", lambda w: altered(w, change))
+
+    return weights
+
+
+def _refused_if(condition: Callable[[PlainLayer], bool]) -> Callable[..., Tensor]:
+    def join(layer: PlainLayer, right: Right, halves: list[Tensor]) -> Tensor:
+        return altered(right(halves), refuse) if condition(layer) else right(halves)
+
+    return join
+
+
+def _partly_frozen(layer: PlainLayer) -> bool:
+    return len({parameter.requires_grad for parameter in layer.parameters()}) > 1
+
+
+DEFECTS = (
+    defect("relu with another gradient", "pytorch#11662", ("rnn-relu",),
+           activation=lambda layer, right, a: _sloped(a, right(a), 1 - right(a) ** 2)),
+    defect("gradient through time halved", "axon#646", ALL,
+           carry=lambda layer, right, state, t: tuple(altered(s, lambda g: g / 2) for s in state)),
+    defect("gradient of weight_hh off by a percent", "mxnet#17898", ALL, weights=_weight_hh(lambda g: 1.01 * g)),
+    defect("hidden state detached each step", "known-defects: truncated or detached backpropagation", ALL,
+           carry=lambda layer, right, state, t: _detached(state)),
+    defect("backpropagation truncated after 16 steps", "known-defects: truncated or detached backpropagation", ALL,
+           carry=lambda layer, right, state, t: _detached(state) if t % 16 == 15 else state),
+    *(
+        defect(f"gradient of {name} {what}", "known-defects: a gradient doubled or lost for h_0 or c_0", variants,
+               initial_state=_on_state(k, change))
+        for k, name, variants in ((0, "h_0", ALL), (1, "c_0", LSTMS))
+        for what, change in (("doubled", lambda s: altered(s, doubled)), ("lost", Tensor.detach))
+    ),
+    defect("backward needs a loss on output", "pytorch#96416", ALL, forward=_output_gradient_needed),
+    defect("backward refused with batch_first", "pytorch#87579", ALL,
+           join=_refused_if(lambda layer: layer.spec.batch_first)),
+    defect("backward refused in eval", "pytorch#5878, pytorch#79161", ALL,
+           join=_refused_if(lambda layer: not layer.training)),
+    defect("backward refused with frozen parameters", "pytorch#776", ALL, join=_refused_if(_partly_frozen)),
+    defect("no double backward", "pytorch#5261, pytorch#25315", ALL, weights=_weight_hh(differentiable_once)),
+    defect("second derivative through weight_hh lost", "known-defects: a wrong second derivative", ALL,
+           weights=_weight_hh(Tensor.detach)),
+    defect("second derivative of tanh lost", "known-defects: a wrong second derivative",
+           ("rnn-tanh", "gru", *LSTMS),
+           activation=lambda layer, right, a: _sloped(a, right(a), 1 - right(a) ** 2)),
+)  # fmt: skip

@@ -1,0 +1,84 @@
+"""Faults of layers, directions and their states: which of them is given what, and in which order they come back."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnn_parity.tests.meta.plain import PlainLayer, State
+
+from .alter import Weights, each
+from .catalogue import ALL, LSTMS, defect
+
+Right = Callable[..., Any]
+
+
+def _rows_as(order: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
+    """Return h_n and c_n with the rows of (num_layers, num_directions) in another order."""
+
+    def last_states(layer: PlainLayer, right: Right, last: list[State], input: Any) -> Any:
+        rows = torch.arange(len(last)).view(layer.spec.num_layers, -1)
+        return right([last[row] for row in order(rows).flatten()], input)
+
+    return last_states
+
+
+def _directions_first(layer: PlainLayer, right: Right, states: list[State], index: int) -> State:
+    number, direction = divmod(index, layer.spec.num_directions)
+    return right(states, direction * layer.spec.num_layers + number)
+
+
+def _forward_weight_hh(layer: PlainLayer, right: Right, suffix: str) -> Weights:
+    return {**right(suffix), "weight_hh": right(suffix.removesuffix("_reverse"))["weight_hh"]}
+
+
+def _upper_offset(layer: PlainLayer, right: Right, suffix: str) -> Weights:
+    """Find an upper layer's weights in the flat buffer by the size of the lowest."""
+    w, sizes = right(suffix), layer.spec
+    if suffix.startswith("l0"):
+        return w
+    flat = w["weight_ih"].flatten().roll(sizes.input_size - sizes.hidden_size)
+    return {**w, "weight_ih": flat.view_as(w["weight_ih"])}
+
+
+def _refuse_projection(layer: PlainLayer, right: Right, input: Any, hx: Any = None) -> Any:
+    raise NotImplementedError("proj_size is not supported")
+
+
+def _memory_as_contiguous(h: Tensor) -> Tensor:
+    """Read on from the first element, as far as there is memory."""
+    behind = h.untyped_storage().nbytes() // h.element_size() - h.storage_offset()
+    return h if behind < h.numel() else h.as_strided(h.shape, torch.empty(h.shape, device="meta").stride())
+
+
+def _require_contiguous(h: Tensor) -> Tensor:
+    if not h.is_contiguous():
+        raise RuntimeError("rnn: hx is not contiguous")
+    return h
+
+
+DEFECTS = (
+    defect("reverse reads with the forward weight_hh", "pytorch#94754", ALL, weights=_forward_weight_hh),
+    defect("directions swapped", "near pytorch#94754", ALL, join=lambda layer, right, halves: right(halves[::-1])),
+    defect("first h_0 used for every layer", "pytorch#95137", ALL,
+           initial_state=lambda layer, right, states, index: right(states, 0)),
+    defect("state sliced with the directions first", "pytorch#95137", ALL, initial_state=_directions_first),
+    defect("given state ignored", "near pytorch#95137", ALL,
+           initial_states=lambda layer, right, x, hx: right(x, None)),
+    defect("upper weights misplaced unless input_size is hidden_size", "mxnet#17479", ALL, weights=_upper_offset),
+    defect("states in the wrong layer order", "known-defects: h_n in the wrong layer or direction order", ALL,
+           last_states=_rows_as(lambda rows: rows.flip(0))),
+    defect("states in the wrong direction order", "known-defects: h_n in the wrong layer or direction order", ALL,
+           last_states=_rows_as(lambda rows: rows.flip(1))),
+    defect("states with the directions first", "known-defects: h_n in the wrong layer or direction order", ALL,
+           last_states=_rows_as(lambda rows: rows.T)),
+    defect("c_n returned as h_n", "known-defects: c_n returned as h_n", LSTMS,
+           last_states=lambda layer, right, last, input: right([(c[: len(h)], c) for h, c in last], input)),
+    # Of the quantized layer; here of the layer itself.
+    defect("proj_size refused", "pytorch#74953", ("lstm-proj",), forward=_refuse_projection),
+    defect("strided state read as contiguous", "PyHealth#800", ALL,
+           initial_states=lambda layer, right, x, hx: right(x, each(hx, _memory_as_contiguous))),
+    defect("strided state refused", "darts#730", ALL,
+           initial_states=lambda layer, right, x, hx: right(x, each(hx, _require_contiguous))),
+)  # fmt: skip

@@ -1,0 +1,166 @@
+"""Judges every planted fault and writes down what became of it.
+
+    python -m rnn_parity.tests.meta.score --seeds 0 1 2 3 4 --jobs 2 --out score
+
+writes FOLDER/score.md and FOLDER/score.json: for each defect and layer whether it was caught with every seed, by which
+test, after how many cases and seconds, and how long the reproducer is. Exits with 1 and the names where one was missed,
+where a reproducer does not reproduce, and where anything else than a verdict was raised.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from rnn_parity.judge.aspects import ASPECTS, TRIALS
+from rnn_parity.judge.examine import DEFAULT_EXAMPLES, Tally, Trial, examine
+from rnn_parity.judge.implementation import implementation_from
+from rnn_parity.judge.verdict import ParityError, Verdict
+from rnn_parity.tests.meta.defects import DEFECTS, PLANTED
+from rnn_parity.tests.meta.plain import PlainLayer
+from rnn_parity.tests.meta.score_table import write_score
+
+ROUNDS = (0.1, 0.3, 1.0)  # what each round asks of every trial's examples: what shows soon is not searched for long
+
+
+@dataclass(frozen=True)
+class Hunt:
+    """What became of one defect in one layer with one seed.
+
+    Args:
+        defect: its name.
+        variant: the layer it is planted in.
+        seed: of the cases.
+        trial: which caught it, None where none did.
+        cases: judged until then.
+        seconds: until the verdict, its shrinking among them.
+        lines: of the reproducer.
+        fault: one line on what went wrong with the hunt itself: a reproducer that passes, an exception.
+    """
+
+    defect: str
+    variant: str
+    seed: int
+    trial: str | None = None
+    cases: int = 0
+    seconds: float = 0.0
+    lines: int = 0
+    fault: str | None = None
+
+    @property
+    def caught(self) -> bool:
+        """Whether there is a verdict against the layer that its reproducer bears out."""
+        return self.trial is not None and self.fault is None
+
+
+def first_verdict(
+    layer: type[PlainLayer],
+    examples: int = DEFAULT_EXAMPLES,
+    seed: int = 0,
+    aspects: Sequence[str] = ASPECTS,
+) -> tuple[Trial | None, ParityError | None, int]:
+    """Judge a layer in float64 until a trial is against it: first a few cases of every trial, in the end all.
+
+    Args:
+        layer: of the catalogue.
+        examples: cases for each trial.
+        seed: which cases.
+        aspects: those that are asked.
+
+    Returns:
+        The trial and its error, None where all passed, and the number of cases judged.
+    """
+    judged, dtype, cases = implementation_from(layer, layer.kind), torch.float64, 0
+    trials = [trial for trial in TRIALS if trial.aspect in aspects and trial.applies_to(judged, dtype, "cpu")]
+    for number, part in enumerate(ROUNDS):
+        for trial in trials:
+            tally, own = Tally(), len(ROUNDS) * seed + number  # other cases in each round
+            try:
+                examine(trial, judged, dtype, examples=max(1, round(examples * part)), random_seed=own, tally=tally)
+            except ParityError as error:
+                return trial, error, cases + tally.cases
+            cases += tally.cases
+    return None, None, cases
+
+
+def reproduced(error: ParityError) -> str | None:
+    """Run a reproducer; return what is wrong with it in one line, None where it fails as it should."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch.nn's, of dropout in a single layer and the like
+            exec(error.reproducer, {})
+    except AssertionError:
+        return None
+    except Exception as raised:
+        if _is_that_of(error.verdict, raised):
+            return None
+        return f"the reproducer raised {type(raised).__name__}: {' '.join(str(raised).split())}"
+    return "the reproducer passes"
+
+
+def _is_that_of(verdict: Verdict, raised: Exception) -> bool:
+    """Whether the exception is the one that the verdict is about."""
+    return f" raised {type(raised).__name__}: " in (verdict.misbehaviour or "")
+
+
+def hunt(defect: str, variant: str, seed: int, examples: int = DEFAULT_EXAMPLES) -> Hunt:
+    """Judge one defect in one layer with one seed, and try the reproducer."""
+    start = time.perf_counter()
+    try:
+        trial, error, cases = first_verdict(PLANTED[defect, variant], examples, seed)
+    except Exception as raised:
+        fault = f"raised {type(raised).__name__}: {' '.join(str(raised).split())}"
+        return Hunt(defect, variant, seed, seconds=time.perf_counter() - start, fault=fault)
+    seconds = time.perf_counter() - start
+    if trial is None or error is None:
+        return Hunt(defect, variant, seed, cases=cases, seconds=seconds)
+    lines = len(error.reproducer.splitlines())
+    return Hunt(defect, variant, seed, repr(trial), cases, seconds, lines, reproduced(error))
+
+
+def hunts(pairs: Sequence[tuple[str, str]], seeds: Sequence[int], jobs: int) -> list[Hunt]:
+    """Judge every pair with every seed, in several processes with a thread each; in the order of pairs and seeds."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # read where a process imports torch
+    with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        running: list[Future[Hunt]] = [pool.submit(hunt, *pair, seed) for pair in pairs for seed in seeds]
+        missed = 0
+        progress = tqdm(as_completed(running), total=len(running), unit="hunt", mininterval=1)
+        for done in progress:
+            missed += not done.result().caught
+            progress.set_postfix(missed=missed)
+    return [future.result() for future in running]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Hunt, write both files, print the summary; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m rnn_parity.tests.meta.score", description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of the cases (default: 0 to 4)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one for each core)")
+    parser.add_argument("--only", metavar="NAME", help="only defects whose name holds NAME")
+    parser.add_argument("--out", metavar="FOLDER", type=Path, default=Path("score"), help="(default: score)")
+    options = parser.parse_args(arguments)
+    pairs = [pair for pair in PLANTED if options.only is None or options.only in pair[0]]
+    if not pairs:
+        parser.error(f"expected --only to be part of a defect's name, got {options.only!r}")
+    found = hunts(pairs, options.seeds, options.jobs)
+    reports = {defect.name: defect.report for defect in DEFECTS}
+    print(write_score(options.out, found, reports))
+    failed = [h for h in found if not h.caught]
+    for h in failed:
+        print(f"{h.defect} in {h.variant}, seed {h.seed}: {h.fault or 'missed'}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
