@@ -35,7 +35,7 @@ def distribution(case: Case, implementation: Implementation, finding: Finding) -
         lines = [f"came, expected = {SAMPLES}", "error = (came.var() - expected.var()).abs().item()"]
         factor = BOTH
     elif quantity == "correlation":
-        pair = HALVES[of.partition(" ")[0]]
+        pair, of = HALVES[of.partition(" ")[0]], "output"
         lines = [f"s = sums(candidate, {ROWS})", f"error = torch.corrcoef(torch.stack({pair}))[0, 1].abs().item()"]
     else:
         lines = [

@@ -246,7 +246,8 @@ def _changed(case: Case, change: Mapping[str, Any]) -> Case:
         return case
     spec = replace(case.spec, **options)
     frozen = tuple(name for name in case.frozen if name in spec.parameter_shapes())
-    return replace(case, **{"spec": spec, "frozen": frozen} | {k: v for k, v in change.items() if k not in options})
+    fields: dict[str, Any] = {"frozen": frozen} | {k: v for k, v in change.items() if k not in options}
+    return replace(case, spec=spec, **fields)
 
 
 class _Search:

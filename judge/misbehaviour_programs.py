@@ -102,7 +102,7 @@ def _type(snippets: Snippets, name: str, expected: str) -> Check:
     kind = "torch.Tensor" if expected == "Tensor" else "torch.nn.utils.rnn.PackedSequence"
     says = f"expected {name} to be a {expected}, got {{type({name}).__name__}}"
     call = f"{snippets.targets} = {snippets.called('layer')}"
-    return [], [call, f'assert isinstance({name}, {kind}), f"{says}"'], []
+    return [], [call, f"right = isinstance({name}, {kind})", f'assert right, f"{says}"'], []
 
 
 def _field(snippets: Snippets, field: str, expected: str) -> Check:
@@ -117,7 +117,7 @@ def _argument(snippets: Snippets, name: str, how: str) -> Check:
     variable, lines, taken = name, [], []
     if name.startswith("input."):
         lines, variable = ["sequence = pack(x)"], name.replace("input", "sequence")
-        call = snippets.called("layer").replace("x if more else ", "").replace("pack(x)", "sequence")
+        call = re.sub(r"\(.*?pack\(x\)", "(sequence", snippets.called("layer"))
         taken = [f"{snippets.targets} = {call}"]
     elif name == "input":
         variable = "x"

@@ -47,18 +47,20 @@ def second_order(case: Case, implementation: Implementation, finding: Finding | 
     if names:
         drawn = f"draw({added(shifted.seed, ' + k')}, *p.shape){snippets.to}"
         body += [f"leaves += [layer.get_parameter(name){of_names}{chosen}]", f"v += [{drawn}{of_names}{chosen}]"]
-    weights = [f"w_{name}" for name in case.cotangents]
+    weights = ", ".join(f"w_{name}" for name in case.cotangents)
     body += [
+        f"leaves += [{weights}]  # has no direction in v",
         *(f"loss {'+' if k else ''}= {term}" for k, term in enumerate(map(snippets.weighted, case.cotangents))),
         "first = torch.autograd.grad(loss, leaves, create_graph=True, allow_unused=True)",
-        "product = sum((g * d).sum() for g, d in zip(first, v) if g is not None)",
-        f"second = torch.autograd.grad(product, [*leaves, {', '.join(weights)}], allow_unused=True)",
+        "product = sum(((g * d).sum() for g, d in zip(first, v) if g is not None), 0 * loss)",
+        "product.backward()",
     ]
     if finding is None:
         return snippets.program(function(snippets, body), prepared(snippets), [result(snippets)])
-    order = [*(f"{name}.grad.grad" for name in (*arguments, *names)), *(f"{n}.cotangent.grad" for n in case.cotangents)]
-    at = order.index(finding.tensor)
-    body.append(f"return second[{at}] if second[{at}] is not None else torch.zeros(())")
+    if finding.tensor.endswith(".cotangent.grad"):
+        body.append(f"return w_{finding.tensor.removesuffix('.cotangent.grad')}.grad")
+    else:
+        body.append(f"return {snippets.gradient(finding.tensor.removesuffix('.grad.grad'))}")
     return snippets.program(function(snippets, body), prepared(snippets), difference(snippets, finding))
 
 
@@ -110,7 +112,7 @@ def time_reversal(snippets: Snippets, tensor: str) -> Lines:
     other = 'weights[k.removesuffix("_reverse") if k.endswith("_reverse") else k + "_reverse"] for k in weights'
     lines = [
         f"one = {snippets.called('candidate')}{snippets.result(tensor)}",
-        "weights = truth.state_dict()",
+        "weights = {k: weight.clone() for k, weight in truth.state_dict().items()}",
         f"truth.load_state_dict({{k: {other}}})",
         *snippets.candidate("swapped"),
         f"other = {snippets.called('swapped', *turned)}{snippets.result(tensor)}.flip(0)",
@@ -238,7 +240,7 @@ def difference(snippets: Snippets, finding: Finding) -> Lines:
     if finding.error == float("inf"):
         same = "same = torch.equal(came.isfinite(), expected.isfinite())"
         return [*lines, same, f'assert same, "{finding.describe()}"']
-    return [*lines, "error = (expected - came)[expected.isfinite()].abs().max().item()", asserted(finding)]
+    return [*lines, "error = (expected - came).abs().where(expected.isfinite(), 0.0).max().item()", asserted(finding)]
 
 
 def asserted(finding: Finding, limit: float | None = None) -> str:

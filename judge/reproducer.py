@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 UNREPEATABLE_TRIES = 200  # of a reproducer for a fault that comes and goes
 MOST_FINDINGS = 4  # that are tried, the worst first
-ENDED = re.compile(r"did not return within|ended its process|used more than")  # running such a program ends the judge
+ENDED = re.compile(r"did not return|ended its process|used more than")  # running such a program ends the judge
 
 RELATIONS: dict[Callable[..., Any], programs.Relation] = {
     relations.time_reversal: programs.time_reversal,
@@ -45,9 +45,9 @@ def reproducer(verdict: Verdict, trial: Trial) -> str:
     """
     if ENDED.search(verdict.misbehaviour or ""):
         return plain(verdict)
-    for says, program in _of_misbehaviour(verdict, trial) if verdict.misbehaviour else _of_findings(verdict, trial):
-        if fails(program, says, verdict.implementation):
-            return program
+    written = _of_misbehaviour(verdict, trial) if verdict.misbehaviour else _of_findings(verdict, trial)
+    with contextlib.suppress(Exception):  # the verdict stands, whether or not there is a program for it
+        return next(program for says, program in written if fails(program, says, verdict.implementation))
     repeatable = not trial.check(verdict.implementation, verdict.case).ok
     return replayed(verdict, trial.aspect, trial.name, tries=1 if repeatable else UNREPEATABLE_TRIES)
 
@@ -86,22 +86,30 @@ def _of_findings(verdict: Verdict, trial: Trial) -> Iterator[tuple[str, str]]:
     """Yield programs for the wrong tensors, the worst first, each with how the message of its assertion begins."""
     case, implementation = verdict.case, verdict.implementation
     for finding in [finding for finding in verdict.findings if finding.ratio > 1][:MOST_FINDINGS]:
-        for program in _of_finding(case, implementation, finding, trial.check):
-            yield re.split(r"(?<=off by) |, or", finding.describe())[0], program
+        for program in forms(case, implementation, finding, trial.check):
+            yield f"{finding.tensor} is ", program
 
 
-def _of_finding(
-    case: Case, implementation: Implementation, finding: Finding, check: Callable[..., Any]
-) -> Iterator[str]:
+def forms(case: Case, implementation: Implementation, finding: Finding, check: Callable[..., Any]) -> Iterator[str]:
+    """Yield the programs that may show a wrong tensor, the simplest first.
+
+    Args:
+        case: in which it is wrong.
+        implementation: the candidate.
+        finding: the tensor, or the statistic, with its bound.
+        check: what found it.
+    """
     if check is dropout.distribution:
         yield dropout_programs.distribution(case, implementation, finding)
         return
     if check is second_order.second_order:
         yield programs.second_order(case, implementation, finding)
         return
-    if not finding.tensor.endswith(".grad"):
-        yield programs.compared(replace(case, cotangents=(), frozen=()), implementation, finding)
-    yield programs.compared(case, implementation, finding)
+    drops = case.modes[-1] == "train" and 0 < case.spec.dropout < 1
+    if not drops or check is dropout.like_builtin:  # no layer owes anyone the random numbers of torch.nn
+        if not finding.tensor.endswith(".grad"):
+            yield programs.compared(replace(case, cotangents=(), frozen=()), implementation, finding)
+        yield programs.compared(case, implementation, finding)
     if check is relations.two_losses:
         yield programs.two_losses(case, implementation, finding, of_second=False)
         yield programs.two_losses(case, implementation, finding, of_second=True)

@@ -12,6 +12,7 @@ from .implementation import Implementation
 
 MOST_LINES = 25
 COLUMNS = 120
+WIDEST = 160  # where lines would else be too many, which takes nearly every option at once
 
 Lines = list[str]
 
@@ -81,9 +82,12 @@ class Snippets:
         return [head, f"    values = {values}", f"    return {product}.to({self.case.dtype}).double()"]
 
     def _pack(self) -> Lines:
-        packed = f"pack_padded_sequence(t, {shortest(self.case.lengths or ())}"
         unsorted = "" if self.case.enforce_sorted else ", enforce_sorted=False"
-        return ["def pack(t):", f"    return torch.nn.utils.rnn.{packed}{unsorted})"]
+        lengths = shortest(self.case.lengths or ())
+        line = f"    return torch.nn.utils.rnn.pack_padded_sequence(t, {lengths}{unsorted})"
+        if len(line) <= COLUMNS:
+            return ["def pack(t):", line]
+        return ["def pack(t):", f"    lengths = {lengths}", line.replace(lengths, "lengths")]
 
     def layers(self) -> Lines:
         """Build the built-in in float64 with the case's weights, and the candidate with the same."""
@@ -91,7 +95,7 @@ class Snippets:
         options = ", ".join(f"{name}={value!r}" for name, value in spec.arguments().items())
         place = f"dtype={case.dtype}" + (f", device={case.device!r}" if case.device != "cpu" else "")
         before: Lines = []
-        if len(f"truth = torch.nn.LSTM({options}, {place})") > COLUMNS:
+        if len(f"truth = torch.nn.LSTM({options}, {place}).eval()") > COLUMNS:
             before, options = [f"options = dict({options})"], "**options"
             if len(before[0]) > COLUMNS:
                 before = before[0].replace(", bias=", ")\noptions |= dict(bias=").split("\n")
@@ -184,9 +188,13 @@ class Snippets:
         sizes = ", ".join(self._shape(name))
         code = f"draw({added(case.seed + ROLES[name], self.offset)}, {sizes}"
         code += f", scale={case.input_scale})" if name == "input" and case.input_scale != 1 else ")"
-        to = self.to
-        if name in ("h_0", "c_0") and case.states == "zeros":
-            code, to = f"torch.zeros({sizes}, {to[len('.to(') : -1] or 'dtype=torch.float64'})", ""
+        to, constant = self.to, ""
+        if case.states == "zeros" and name in ("h_0", "c_0"):
+            constant = "zeros"
+        elif case.plain_sum and name in case.cotangents:
+            constant = "ones"
+        if constant:
+            code, to = f"torch.{constant}({sizes}, {to[len('.to(') : -1] or 'dtype=torch.float64'})", ""
         if not case.batched:
             code += "[:, 0]"
         elif self.batch_axis(name) == 0:
@@ -212,7 +220,8 @@ class Snippets:
             states: those given, the case's own variables by default.
         """
         if self.case.lengths is not None:
-            x = f"x if more else pack({x})" if self.more else f"pack({x})"
+            padded = f"{x}.transpose(0, 1)" if self.case.spec.batch_first else x
+            x = f"{padded} if more else pack({x})" if self.more else f"pack({x})"
         given = states or tuple(self.states())
         state = f", ({', '.join(given)})" if len(given) > 1 else "".join(f", {name}" for name in given)
         return f"{layer}({x}{state})"
@@ -307,18 +316,18 @@ def fitted(sections: Sequence[Sequence[str]]) -> str:
     lines = program.split("\n")
     if len(lines) > MOST_LINES:
         lines = [line for line in lines if line]
-    while len(lines) > MOST_LINES:
-        joined = [
-            (a, line) for a in range(len(lines) - 1) if (line := _joined(*lines[a : a + 2], *lines[a + 2 : a + 3]))
-        ]
-        if not joined:
-            break
-        at, line = min(joined, key=lambda pair: len(pair[1]))
-        lines[at : at + 2] = [line]
+    for columns in (COLUMNS, WIDEST):
+        while len(lines) > MOST_LINES:
+            pairs = ((at, _joined(columns, *lines[at : at + 3])) for at in range(len(lines) - 1))
+            joined = [(at, line) for at, line in pairs if line]
+            if not joined:
+                break
+            at, line = min(joined, key=lambda pair: len(pair[1]))
+            lines[at : at + 2] = [line]
     return "\n".join(lines)
 
 
-def _joined(first: str, second: str, third: str = "") -> str | None:
+def _joined(columns: int, first: str, second: str, third: str = "") -> str | None:
     """Return two statements on one line, None where they do not go there."""
 
     def depth(line: str) -> int:
@@ -327,7 +336,7 @@ def _joined(first: str, second: str, third: str = "") -> str | None:
     def compound(line: str) -> bool:
         return line.lstrip().startswith(("for ", "if ", "def ", "@"))
 
-    if compound(second) or "#" in first + second or len(first) + len(second.strip()) + 2 > COLUMNS:
+    if compound(second) or "#" in first + second or len(first) + len(second.strip()) + 2 > columns:
         return None
     if first.endswith(":"):
         return f"{first} {second.strip()}" if depth(third) <= depth(first) else None
