@@ -33,7 +33,7 @@ from tqdm import tqdm
 from rnn_parity.judge.cases import STRETCHES, Case, cases
 from rnn_parity.judge.implementation import DTYPES, Implementation, implementation_from
 from rnn_parity.judge.nonfinite import planted
-from rnn_parity.judge.running import Misbehaviour, run
+from rnn_parity.judge.running import run
 from rnn_parity.judge.second_order import second_order
 from rnn_parity.judge.tolerance import CONFIRMING_COPIES, FACTOR
 from rnn_parity.judge.verdict import (
@@ -47,6 +47,7 @@ from rnn_parity.judge.verdict import (
     judge,
     loaded_builtin,
 )
+from rnn_parity.judge.watching import Misbehaviour
 from rnn_parity.reference.builtin import LAYERS
 from rnn_parity.tests.meta.right import RIGHT
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from .second_order import second_order
 from .verdict import ParityError, judge
 from .watching import Streams
 
-QUICK = 0.1  # of the examples of every trial come before all of any: a fault shows soon, whatever shows it
+ROUNDS = (0.1, 0.3, 1.0)  # what each round asks of every trial's examples: a fault shows soon, whatever shows it
 LINEAR = (torch.float64,)  # the dtype with digits enough beside weights of 1e-4
 
 
@@ -153,6 +153,13 @@ def trial_named(aspect: str, name: str) -> Trial:
     return next(trial for trial in trials_of(aspect) if trial.name == name)
 
 
+def in_rounds(trials: Sequence[Trial], examples: int, seed: int) -> Iterator[tuple[Trial, int, int]]:
+    """Yield trials with a number of examples and a seed: a few cases of each trial first, in the end all of each."""
+    for number, share in enumerate(ROUNDS):
+        for trial in trials:
+            yield trial, max(1, round(share * examples)), len(ROUNDS) * seed + number
+
+
 def replay(target: Any, aspect: str, name: str, case: Case) -> None:
     """Ask one trial for its verdict on one case, as a reproducer does.
 
@@ -222,6 +229,5 @@ def assert_parity(
     if not trials:
         raise ValueError(f"{judged.name} declares everything that was asked unsupported: {', '.join(aspects)}")
     require_buildable(judged, device, dtype)
-    for share in (QUICK, 1.0):
-        for trial in trials:
-            examine(trial, judged, dtype, device, examples=max(1, round(share * examples)), random_seed=seed)
+    for trial, count, of_round in in_rounds(trials, examples, seed):
+        examine(trial, judged, dtype, device, examples=count, random_seed=of_round)

@@ -55,7 +55,7 @@ class PlainLayer(nn.Module):
 
     def biased(self, a: Tensor, w: dict[str, Tensor], *names: str) -> Tensor:
         """Add biases to every column of (rows, batch)."""
-        return a + sum(w[name] for name in names)[:, None] if self.spec.bias else a
+        return a + torch.stack([w[name] for name in names]).sum(0)[:, None] if self.spec.bias else a
 
     def sigma(self, a: Tensor) -> Tensor:
         return 0.5 * torch.tanh(0.5 * a) + 0.5

@@ -23,15 +23,13 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from rnn_parity.judge.aspects import ASPECTS, TRIALS
+from rnn_parity.judge.aspects import ASPECTS, TRIALS, in_rounds
 from rnn_parity.judge.examine import DEFAULT_EXAMPLES, Tally, Trial, examine
 from rnn_parity.judge.implementation import implementation_from
 from rnn_parity.judge.verdict import ParityError, Verdict
 from rnn_parity.tests.meta.defects import DEFECTS, PLANTED
 from rnn_parity.tests.meta.plain import PlainLayer
 from rnn_parity.tests.meta.score_table import write_score
-
-ROUNDS = (0.1, 0.3, 1.0)  # what each round asks of every trial's examples: what shows soon is not searched for long
 
 
 @dataclass(frozen=True)
@@ -83,14 +81,13 @@ def first_verdict(
     """
     judged, dtype, cases = implementation_from(layer, layer.kind), torch.float64, 0
     trials = [trial for trial in TRIALS if trial.aspect in aspects and trial.applies_to(judged, dtype, "cpu")]
-    for number, part in enumerate(ROUNDS):
-        for trial in trials:
-            tally, own = Tally(), len(ROUNDS) * seed + number  # other cases in each round
-            try:
-                examine(trial, judged, dtype, examples=max(1, round(examples * part)), random_seed=own, tally=tally)
-            except ParityError as error:
-                return trial, error, cases + tally.cases
-            cases += tally.cases
+    for trial, count, own in in_rounds(trials, examples, seed):
+        tally = Tally()
+        try:
+            examine(trial, judged, dtype, examples=count, random_seed=own, tally=tally)
+        except ParityError as error:
+            return trial, error, cases + tally.cases
+        cases += tally.cases
     return None, None, cases
 
 
