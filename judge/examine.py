@@ -138,7 +138,12 @@ class Tally:
 
     def as_record(self) -> dict[str, Any]:
         """Return the counts for a report."""
-        return asdict(self) | {"worst": self.worst and asdict(self.worst) | {"ratio": self.worst.ratio}}
+        worst = self.worst and {
+            "tensor": self.worst.tensor,
+            # Python's own, for pytest-xdist sends no others.
+            **{name: float(getattr(self.worst, name)) for name in ("error", "limit", "ratio")},
+        }
+        return asdict(self) | {"worst": worst}
 
 
 def examine(
