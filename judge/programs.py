@@ -17,10 +17,13 @@ from .verdict import Finding
 Relation = Callable[[Snippets, str], Lines]
 
 
-def compared(case: Case, implementation: Implementation, finding: Finding) -> str:
-    """Compare one tensor of a case with that of `torch.nn`."""
+def compared(case: Case, implementation: Implementation, finding: Finding, tries: int = 1) -> str:
+    """Compare one tensor of a case with that of `torch.nn`, once or several times."""
     snippets = inside(case, implementation)
-    return snippets.program(returning(snippets, finding.tensor), prepared(snippets), difference(snippets, finding))
+    apart = difference(snippets, finding)
+    if tries > 1:
+        apart = [f"for _ in range({tries}):  # the fault comes and goes", *indented(apart)]
+    return snippets.program(returning(snippets, finding.tensor), prepared(snippets), apart)
 
 
 def repeated(case: Case, implementation: Implementation, finding: Finding) -> str:

@@ -23,7 +23,7 @@ from .watching import restored
 if TYPE_CHECKING:
     from .examine import Trial
 
-UNREPEATABLE_TRIES = 200  # of a reproducer for a fault that comes and goes
+UNSTEADY_TRIES = 200  # of a reproducer for a fault that comes and goes
 MOST_FINDINGS = 4  # that are tried, the worst first
 ENDED = re.compile(r"did not return|ended its process|used more than")  # running such a program ends the judge
 
@@ -45,11 +45,11 @@ def reproducer(verdict: Verdict, trial: Trial) -> str:
     """
     if ENDED.search(verdict.misbehaviour or ""):
         return plain(verdict)
-    written = _of_misbehaviour(verdict, trial) if verdict.misbehaviour else _of_findings(verdict, trial)
+    steady = all(not trial.check(verdict.implementation, verdict.case).ok for _ in range(3))
+    written = (_of_misbehaviour if verdict.misbehaviour else _of_findings if steady else _of_unsteady)(verdict, trial)
     with contextlib.suppress(Exception):  # the verdict stands, whether or not there is a program for it
         return next(program for says, program in written if fails(program, says, verdict.implementation))
-    repeatable = not trial.check(verdict.implementation, verdict.case).ok
-    return replayed(verdict, trial.aspect, trial.name, tries=1 if repeatable else UNREPEATABLE_TRIES)
+    return replayed(verdict, trial.aspect, trial.name, tries=1 if steady else UNSTEADY_TRIES)
 
 
 def plain(verdict: Verdict) -> str:
@@ -88,6 +88,13 @@ def _of_findings(verdict: Verdict, trial: Trial) -> Iterator[tuple[str, str]]:
     for finding in [finding for finding in verdict.findings if finding.ratio > 1][:MOST_FINDINGS]:
         for program in forms(case, implementation, finding, trial.check):
             yield f"{finding.tensor} is ", program
+
+
+def _of_unsteady(verdict: Verdict, trial: Trial) -> Iterator[tuple[str, str]]:
+    """Yield programs that make the call many times, for a fault that comes and goes."""
+    for finding in [finding for finding in verdict.findings if finding.ratio > 1][:MOST_FINDINGS]:
+        program = programs.compared(verdict.case, verdict.implementation, finding, tries=UNSTEADY_TRIES)
+        yield f"{finding.tensor} is ", program
 
 
 def forms(case: Case, implementation: Implementation, finding: Finding, check: Callable[..., Any]) -> Iterator[str]:
