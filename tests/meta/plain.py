@@ -4,6 +4,7 @@ Padded throughout, features first inside a step, sigma through tanh, h_t by inte
 right, but in another order of operations than `torch.nn`.
 """
 
+from functools import reduce
 from typing import Any
 
 import torch
@@ -55,7 +56,8 @@ class PlainLayer(nn.Module):
 
     def biased(self, a: Tensor, w: dict[str, Tensor], *names: str) -> Tensor:
         """Add biases to every column of (rows, batch)."""
-        return a + torch.stack([w[name] for name in names]).sum(0)[:, None] if self.spec.bias else a
+        # Added up first: views of one gradient would be accumulated into the same memory.
+        return a + reduce(torch.add, [w[name] for name in names])[:, None] if self.spec.bias else a
 
     def sigma(self, a: Tensor) -> Tensor:
         return 0.5 * torch.tanh(0.5 * a) + 0.5
