@@ -18,7 +18,7 @@ from .second_order import second_order
 from .verdict import ParityError, judge
 from .watching import Streams
 
-ROUNDS = (0.1, 0.3, 1.0)  # what each round asks of every trial's examples: a fault shows soon, whatever shows it
+ROUNDS = (0.15, 0.4, 1.0)  # what each round asks of every trial's examples: a fault shows soon, whatever shows it
 LINEAR = (torch.float64,)  # the dtype with digits enough beside weights of 1e-4
 
 
@@ -33,9 +33,12 @@ def _two_steps(case: Case) -> Case:
     return replace(case, seq_len=max(2, case.seq_len))
 
 
-def _dropping(p: float, *modes: str) -> Callable[[Case], Case]:
+def _dropping(p: float, *modes: str, layers: int = 1) -> Callable[[Case], Case]:
+    """Give a case dropout, and so many layers at least: one alone drops nothing."""
+
     def adapt(case: Case) -> Case:
-        return replace(case, spec=replace(case.spec, dropout=p), modes=modes, dropout_seed=case.seed)
+        spec = replace(case.spec, dropout=p, num_layers=max(layers, case.spec.num_layers))
+        return replace(case, spec=spec, modes=modes, dropout_seed=case.seed)
 
     return adapt
 
@@ -52,10 +55,13 @@ def _linear(case: Case) -> Case:
     layers = max(2, min(3, case.spec.num_layers))
     # Without a bias a third layer is given the product of both factors, and not their sum to 1e-4; and a relu is at
     # its kink.
-    bias = case.spec.bias or layers > 2 or case.spec.nonlinearity == "relu"
+    relu = case.spec.nonlinearity == "relu"
+    bias = case.spec.bias or layers > 2 or relu
     spec = replace(case.spec, num_layers=layers, bias=bias)
     one_row = replace(case, spec=spec, seq_len=seq_len, batch=1, batched=True, lengths=(seq_len,) if packed else None)
-    plain = replace(one_row, weight_scale=1e-4, input_scale=1.0, cotangents=("output",), plain_sum=False, frozen=())
+    # The smaller the weights, the fewer relus come near their kink.
+    scale = 1e-7 if relu else 1e-4
+    plain = replace(one_row, weight_scale=scale, input_scale=1.0, cotangents=("output",), plain_sum=False, frozen=())
     return replace(plain, input_grad=True, input_layout="contiguous", state_layout="contiguous")
 
 
@@ -104,7 +110,7 @@ TRIALS = (
     ),
     Trial(
         "dropout", "like the built-in", dropout.like_builtin, {"stack", "gradients", "states", "layouts"},
-        needs=("dropout",), adapt=_dropping(0.5, "train"), share=0.5, like_builtin=True,
+        needs=("dropout", "num_layers"), adapt=_dropping(0.5, "train", layers=2), share=0.5, like_builtin=True,
     ),
     Trial(
         "relations", "time reversal", relations.time_reversal, {"stack", "states", "modes"},
@@ -128,7 +134,7 @@ TRIALS = (
     ),
     Trial(
         "repeatability", "same seed", repeated, {"gradients", "stack", "states", "layouts", "packed"},
-        needs=("dropout", "num_layers"), adapt=_dropping(0.5, "train"), share=0.5,
+        needs=("dropout", "num_layers"), adapt=_dropping(0.5, "train", layers=2), share=0.5,
     ),
     Trial(
         "nonfinite", "equations", judge, {"gradients", "states", "stack", "packed"},
@@ -153,11 +159,12 @@ def trial_named(aspect: str, name: str) -> Trial:
     return next(trial for trial in trials_of(aspect) if trial.name == name)
 
 
-def in_rounds(trials: Sequence[Trial], examples: int, seed: int) -> Iterator[tuple[Trial, int, int]]:
-    """Yield trials with a number of examples and a seed: a few cases of each trial first, in the end all of each."""
+def in_rounds(trials: Sequence[Trial], examples: int, seed: int) -> Iterator[tuple[Trial, dict[str, Any]]]:
+    """Yield trials and how to `examine` them: a few small cases of each trial first, in the end all of each."""
     for number, share in enumerate(ROUNDS):
         for trial in trials:
-            yield trial, max(1, round(share * examples)), len(ROUNDS) * seed + number
+            drawn = max(1, round(share * examples))
+            yield trial, {"examples": drawn, "random_seed": len(ROUNDS) * seed + number, "stretched": number > 0}
 
 
 def replay(target: Any, aspect: str, name: str, case: Case) -> None:
@@ -229,5 +236,5 @@ def assert_parity(
     if not trials:
         raise ValueError(f"{judged.name} declares everything that was asked unsupported: {', '.join(aspects)}")
     require_buildable(judged, device, dtype)
-    for trial, count, of_round in in_rounds(trials, examples, seed):
-        examine(trial, judged, dtype, device, examples=count, random_seed=of_round)
+    for trial, options in in_rounds(trials, examples, seed):
+        examine(trial, judged, dtype, device, **options)

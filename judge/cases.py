@@ -259,7 +259,7 @@ def specs(
     if implementation.kind == "rnn" and supports("relu"):
         options["nonlinearity"] = draw(st.sampled_from(("tanh", "relu")))
     if implementation.kind == "lstm" and supports("proj_size") and options["hidden_size"] > 1:
-        options["proj_size"] = draw(st.just(0) | st.integers(0, options["hidden_size"] - 1))
+        options["proj_size"] = draw(st.just(0) | st.integers(1, options["hidden_size"] - 1))
     if "stack" in vary and supports("num_layers"):
         options["num_layers"] = draw(st.sampled_from((1, 2, 3, 1, 2, 3, 4)))
     if "stack" in vary and supports("bidirectional"):

@@ -154,6 +154,7 @@ def examine(
     *,
     examples: int,
     random_seed: int = 0,
+    stretched: bool = True,
     tally: Tally | None = None,
 ) -> Tally:
     """Draw cases until one fails or `examples` have passed, and shrink one that fails.
@@ -165,6 +166,7 @@ def examine(
         device: "cpu" or "cuda".
         examples: cases to draw.
         random_seed: which ones.
+        stretched: whether some long, wide or large ones follow.
         tally: where to count, a new one by default.
 
     Returns:
@@ -176,13 +178,15 @@ def examine(
     __tracebackhide__ = True
     tally = tally or Tally()
     search = _Search(trial, implementation, tally)
-    drawn = max(1, round(examples * trial.share))
-    # Small sizes first, then some of each stretch, so that no run of luck leaves one out.
-    plan: list[tuple[str | None, int]] = [(None, drawn), *((name, -(-drawn // 16)) for name in STRETCHES)]
+    # Small sizes first, then some of each stretch, so that no run of luck leaves one out. The first case of any is
+    # the simplest there is: one more is drawn.
+    drawn = 1 + max(1, round(examples * trial.share))
+    plan: list[tuple[str | None, int]] = [(None, drawn)]
+    plan += [(name, 1 + -(-drawn // 16)) for name in STRETCHES if stretched]
     start = time.perf_counter()
-    for stretched, count in plan:
-        strategy = cases(implementation, dtype, device, trial.vary, (stretched,), **trial.fixed).map(trial.adapt)
-        name = f"{trial} {implementation.kind} {dtype} {device} {stretched}"
+    for stretch, count in plan:
+        strategy = cases(implementation, dtype, device, trial.vary, (stretch,), **trial.fixed).map(trial.adapt)
+        name = f"{trial} {implementation.kind} {dtype} {device} {stretch}"
         _search(search.step, strategy, count, random_seed * 2**32 + zlib.crc32(name.encode()))
         if search.smallest is not None:
             break

@@ -20,18 +20,22 @@ Relation = Callable[[Snippets, str], Lines]
 def compared(case: Case, implementation: Implementation, finding: Finding, tries: int = 1) -> str:
     """Compare one tensor of a case with that of `torch.nn`, once or several times."""
     snippets = inside(case, implementation)
-    apart = difference(snippets, finding)
-    if tries > 1:
-        apart = [f"for _ in range({tries}):  # the fault comes and goes", *indented(apart)]
+    apart = _often(difference(snippets, finding), tries)
     return snippets.program(returning(snippets, finding.tensor), prepared(snippets), apart)
 
 
-def repeated(case: Case, implementation: Implementation, finding: Finding) -> str:
-    """Compare one tensor of a case with that of a second call of the same layer."""
+def repeated(case: Case, implementation: Implementation, finding: Finding, tries: int = 1) -> str:
+    """Compare one tensor of a case with that of a second call of the same layer, once or several times."""
     snippets = inside(replace(case, modes=case.modes[-1:]), implementation)
-    lines = [f"one = {result(snippets)}", "candidate.zero_grad()", f"other = {result(snippets)}"]
-    apart = ["error = (one - other).abs().max().item()", asserted(finding)]
-    return snippets.program(returning(snippets, finding.tensor), prepared(snippets), [*lines, *apart])
+    lines = [f"one, other = {result(snippets)}, {result(snippets)}", "error = (one - other).abs().max().item()"]
+    body = returned(snippets, finding.tensor)
+    if finding.tensor.endswith(".grad"):
+        body = ["layer.zero_grad()", *body]
+    return snippets.program(function(snippets, body), prepared(snippets), _often([*lines, asserted(finding)], tries))
+
+
+def _often(lines: Lines, tries: int) -> Lines:
+    return lines if tries == 1 else [f"for _ in range({tries}):  # the fault comes and goes", *indented(lines)]
 
 
 def second_order(case: Case, implementation: Implementation, finding: Finding | None) -> str:
@@ -202,10 +206,14 @@ def function(snippets: Snippets, body: Sequence[str]) -> Lines:
 
 def returning(snippets: Snippets, tensor: str) -> Lines:
     """Write the function that runs a layer and returns one tensor."""
+    return function(snippets, returned(snippets, tensor))
+
+
+def returned(snippets: Snippets, tensor: str) -> Lines:
+    """Write what runs a layer and returns one tensor."""
     name = tensor.removesuffix(".grad")
     value = f"{tensor}.data" if tensor == "output" and snippets.case.lengths is not None else tensor
-    body = [*run_lines(snippets), f"return {value if name == tensor else snippets.gradient(name)}"]
-    return function(snippets, body)
+    return [*run_lines(snippets), f"return {value if name == tensor else snippets.gradient(name)}"]
 
 
 def run_lines(snippets: Snippets) -> Lines:

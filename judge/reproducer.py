@@ -23,6 +23,8 @@ from .watching import restored
 if TYPE_CHECKING:
     from .examine import Trial
 
+STEADY_CHECKS = 3  # of a verdict before its fault is taken for one that shows every time
+DROPPING_TRIES = 20  # of two calls that may happen to drop the same
 UNSTEADY_TRIES = 200  # of a reproducer for a fault that comes and goes
 MOST_FINDINGS = 4  # that are tried, the worst first
 ENDED = re.compile(r"did not return|ended its process|used more than")  # running such a program ends the judge
@@ -45,7 +47,7 @@ def reproducer(verdict: Verdict, trial: Trial) -> str:
     """
     if ENDED.search(verdict.misbehaviour or ""):
         return plain(verdict)
-    steady = all(not trial.check(verdict.implementation, verdict.case).ok for _ in range(3))
+    steady = all(not trial.check(verdict.implementation, verdict.case).ok for _ in range(STEADY_CHECKS))
     written = (_of_misbehaviour if verdict.misbehaviour else _of_findings if steady else _of_unsteady)(verdict, trial)
     with contextlib.suppress(Exception):  # the verdict stands, whether or not there is a program for it
         return next(program for says, program in written if fails(program, says, verdict.implementation))
@@ -93,8 +95,8 @@ def _of_findings(verdict: Verdict, trial: Trial) -> Iterator[tuple[str, str]]:
 def _of_unsteady(verdict: Verdict, trial: Trial) -> Iterator[tuple[str, str]]:
     """Yield programs that make the call many times, for a fault that comes and goes."""
     for finding in [finding for finding in verdict.findings if finding.ratio > 1][:MOST_FINDINGS]:
-        program = programs.compared(verdict.case, verdict.implementation, finding, tries=UNSTEADY_TRIES)
-        yield f"{finding.tensor} is ", program
+        form = programs.repeated if trial.check is repeatability.repeated else programs.compared
+        yield f"{finding.tensor} is ", form(verdict.case, verdict.implementation, finding, UNSTEADY_TRIES)
 
 
 def forms(case: Case, implementation: Implementation, finding: Finding, check: Callable[..., Any]) -> Iterator[str]:
@@ -112,8 +114,7 @@ def forms(case: Case, implementation: Implementation, finding: Finding, check: C
     if check is second_order.second_order:
         yield programs.second_order(case, implementation, finding)
         return
-    drops = case.modes[-1] == "train" and 0 < case.spec.dropout < 1
-    if not drops or check is dropout.like_builtin:  # no layer owes anyone the random numbers of torch.nn
+    if not _drops(case) or check is dropout.like_builtin:  # no layer owes anyone the random numbers of torch.nn
         if not finding.tensor.endswith(".grad"):
             yield programs.compared(replace(case, cotangents=(), frozen=()), implementation, finding)
         yield programs.compared(case, implementation, finding)
@@ -121,9 +122,13 @@ def forms(case: Case, implementation: Implementation, finding: Finding, check: C
         yield programs.two_losses(case, implementation, finding, of_second=False)
         yield programs.two_losses(case, implementation, finding, of_second=True)
     if check is repeatability.repeated:
-        yield programs.repeated(case, implementation, finding)
+        yield programs.repeated(case, implementation, finding, DROPPING_TRIES if _drops(case) else 1)
     if check in RELATIONS:
         yield programs.related(case, implementation, finding, RELATIONS[check])
+
+
+def _drops(case: Case) -> bool:
+    return case.modes[-1] == "train" and 0 < case.spec.dropout < 1
 
 
 def _of_misbehaviour(verdict: Verdict, trial: Trial) -> Iterator[tuple[str, str]]:

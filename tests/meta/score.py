@@ -81,10 +81,10 @@ def first_verdict(
     """
     judged, dtype, cases = implementation_from(layer, layer.kind), torch.float64, 0
     trials = [trial for trial in TRIALS if trial.aspect in aspects and trial.applies_to(judged, dtype, "cpu")]
-    for trial, count, own in in_rounds(trials, examples, seed):
+    for trial, options in in_rounds(trials, examples, seed):
         tally = Tally()
         try:
-            examine(trial, judged, dtype, examples=count, random_seed=own, tally=tally)
+            examine(trial, judged, dtype, tally=tally, **options)
         except ParityError as error:
             return trial, error, cases + tally.cases
         cases += tally.cases

@@ -49,7 +49,7 @@ def passes(program: str) -> dict[str, Any]:
 def test_its_tensors_are_those_of_the_judge(kind: str, layer: type[torch.nn.Module], dtype: torch.dtype) -> None:
     implementation = implementation_from(layer, kind)
 
-    @settings(suppress_health_check=list(HealthCheck))
+    @settings(suppress_health_check=list(HealthCheck), max_examples=12)
     @given(cases(implementation, dtype), st.data())
     def check(case: Case, data: st.DataObject) -> None:
         limits = {name: bound for name, bound in case_bounds(case).items() if bound.determined}
@@ -67,7 +67,7 @@ def test_every_form_of_a_trial_passes_for_a_right_layer(trial: Trial, kind: str)
     if not trial.applies_to(implementation, torch.float64, "cpu"):
         pytest.skip("asked only of layers that draw dropout like the built-in")
 
-    @settings(suppress_health_check=list(HealthCheck), max_examples=5)
+    @settings(suppress_health_check=list(HealthCheck), max_examples=3)
     @given(cases(implementation, torch.float64, "cpu", trial.vary, (None,), **trial.fixed).map(trial.adapt), st.data())
     def check(case: Case, data: st.DataObject) -> None:
         verdict = trial.check(implementation, case)
