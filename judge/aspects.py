@@ -18,7 +18,7 @@ from .second_order import second_order
 from .verdict import ParityError, judge
 from .watching import Streams
 
-ROUNDS = (0.15, 0.4, 1.0)  # what each round asks of every trial's examples: a fault shows soon, whatever shows it
+ROUNDS = (0.25, 1.0)  # what each round asks of every trial's examples: a fault shows soon, whatever shows it
 LINEAR = (torch.float64,)  # the dtype with digits enough beside weights of 1e-4
 
 
@@ -164,7 +164,7 @@ def in_rounds(trials: Sequence[Trial], examples: int, seed: int) -> Iterator[tup
     for number, share in enumerate(ROUNDS):
         for trial in trials:
             drawn = max(1, round(share * examples))
-            yield trial, {"examples": drawn, "random_seed": len(ROUNDS) * seed + number, "stretched": number > 0}
+            yield trial, {"examples": drawn, "random_seed": len(ROUNDS) * seed + number, "stretched": share == 1}
 
 
 def replay(target: Any, aspect: str, name: str, case: Case) -> None:
