@@ -108,7 +108,7 @@ def related(case: Case, implementation: Implementation, finding: Finding, relati
     snippets = beside(case, implementation)
     return snippets.program(
         snippets.layers(),
-        ["torch.set_grad_enabled(False)", *snippets.arguments(), *relation(snippets, finding.tensor)],
+        ["with torch.no_grad():", *indented([*snippets.arguments(), *relation(snippets, finding.tensor)])],
         ["error = (one - other).abs().max().item()", asserted(finding)],
     )
 

@@ -47,7 +47,8 @@ def reproducer(verdict: Verdict, trial: Trial) -> str:
     """
     if ENDED.search(verdict.misbehaviour or ""):
         return plain(verdict)
-    steady = all(not trial.check(verdict.implementation, verdict.case).ok for _ in range(STEADY_CHECKS))
+    with _restored():
+        steady = all(not trial.check(verdict.implementation, verdict.case).ok for _ in range(STEADY_CHECKS))
     written = (_of_misbehaviour if verdict.misbehaviour else _of_findings if steady else _of_unsteady)(verdict, trial)
     with contextlib.suppress(Exception):  # the verdict stands, whether or not there is a program for it
         return next(program for says, program in written if fails(program, says, verdict.implementation))

@@ -27,6 +27,7 @@ from rnn_parity.judge.aspects import ASPECTS, TRIALS, in_rounds
 from rnn_parity.judge.examine import DEFAULT_EXAMPLES, Tally, Trial, examine
 from rnn_parity.judge.implementation import implementation_from
 from rnn_parity.judge.verdict import ParityError, Verdict
+from rnn_parity.judge.watching import restored
 from rnn_parity.tests.meta.defects import DEFECTS, PLANTED
 from rnn_parity.tests.meta.plain import PlainLayer
 from rnn_parity.tests.meta.score_table import write_score
@@ -94,7 +95,7 @@ def first_verdict(
 def reproduced(error: ParityError) -> str | None:
     """Run a reproducer; return what is wrong with it in one line, None where it fails as it should."""
     try:
-        with warnings.catch_warnings():
+        with restored(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch.nn's, of dropout in a single layer and the like
             exec(error.reproducer, {})
     except AssertionError:

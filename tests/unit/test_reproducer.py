@@ -39,8 +39,6 @@ def passes(program: str) -> dict[str, Any]:
             exec(program, names)
         except AssertionError as error:
             raise AssertionError(program) from error
-        finally:
-            torch.set_grad_enabled(True)
     return names
 
 
