@@ -131,7 +131,7 @@ def _together(layers: list[Implementation], case: Case, found: Measured) -> None
             found.flagged.append(f"{layer.name}: {error}: {case.describe()}")
             continue
         findings = compare(limits, results)
-        if any(map(in_doubt, findings)):
+        if in_doubt(findings, case):
             findings = compare(case_bounds(case, CONFIRMING_COPIES), results)
         found.add(findings, undetermined)
         if findings and findings[0].ratio > 1:

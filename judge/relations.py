@@ -141,7 +141,7 @@ def two_losses(implementation: Implementation, case: Case) -> Verdict:
         return [*compare(own, of_first), *compare(of_arguments, of_second), *compare(sums, of_both)]
 
     verdict.findings = findings(COPIES)
-    if any(map(in_doubt, verdict.findings)):
+    if in_doubt(verdict.findings, case):
         verdict.findings = findings(CONFIRMING_COPIES)
     verdict.findings.sort(key=lambda finding: -finding.ratio)
     return verdict
@@ -175,7 +175,7 @@ def settled(verdict: Verdict, a: Compared, b: Compared, factor: float = 2.0) -> 
     """Fill a verdict with how far two runs that should agree lie apart, in `factor` times the bound of each tensor."""
     limits = case_bounds(verdict.case)
     verdict.findings = _findings(limits, a, b, factor)
-    if any(map(in_doubt, verdict.findings)):
+    if in_doubt(verdict.findings, verdict.case):
         limits = case_bounds(verdict.case, CONFIRMING_COPIES)
         verdict.findings = _findings(limits, a, b, factor)
     verdict.undetermined = [name for name, bound in limits.items() if not bound.determined]
