@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from rnn_parity.judge.cases import Case, tensors_of
-from rnn_parity.judge.implementation import implementation_from
 from rnn_parity.judge.tolerance import CONFIRMING_COPIES, Bound, Perturbed, longdouble_is_wider, unit_roundoff
-from rnn_parity.judge.verdict import case_bounds, compare, error, judge
+from rnn_parity.judge.verdict import case_bounds, compare, error
 from rnn_parity.reference import LayerSpec
 
 SPEC = LayerSpec("gru", 3, 4)
