@@ -8,12 +8,15 @@ from dataclasses import fields
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from .files import save_checkpoint
+from .distributed import Processes, joined
 from .layers import find_layer
-from .results import comparison, draw_losses, write_metrics
-from .task import LayerFactory, Task, TaskError
-from .training import Run, train
+from .results import comparison, draw, write_metrics, write_weights
+from .task import LayerFactory, Run, Task, TaskError
+from .training import train
+
+NO_LAYER = "baseline"
 
 
 def main(task_type: type[Task], argv: Sequence[str] | None = None) -> None:
@@ -29,40 +32,62 @@ def main(task_type: type[Task], argv: Sequence[str] | None = None) -> None:
     """
     parser = _parser(task_type)
     arguments = parser.parse_args(argv)
+    options = {f.name: getattr(arguments, f.name) for f in fields(task_type) if hasattr(arguments, f.name)}
     try:
-        layers = {name: find_layer(name, task_type.layer, arguments.device) for name in arguments.implementation}
+        task = task_type(**options)
+        layers = _layers(task, arguments)
         for name in layers:
             _folder(arguments.out, name).mkdir(parents=True, exist_ok=True)
     except TaskError as error:
-        parser.error(f"argument --implementation: {error}")
+        parser.error(str(error))
     except OSError as error:
         parser.error(f"argument --out: expected a folder to write to, came {str(arguments.out)!r}: {error.strerror}")
-    options = {f.name: getattr(arguments, f.name) for f in fields(task_type) if hasattr(arguments, f.name)}
     try:
-        _run(task_type(**options), layers, arguments)
+        with joined(arguments.device) as (processes, arguments.device):
+            _run(task, layers, arguments, processes)
     except TaskError as error:
-        sys.exit(f"{task_type.name}: {error}")
+        sys.exit(f"{task.name}: {error}")
+    except KeyboardInterrupt:
+        print(f"{task.name}: interrupted; --resume goes on after the last epoch that ended", file=sys.stderr)
+        sys.exit(130)
 
 
-def _run(task: Task, layers: dict[str, LayerFactory], arguments: argparse.Namespace) -> None:
+def _layers(task: Task, arguments: argparse.Namespace) -> dict[str, LayerFactory]:
+    """Return what builds the recurrent layers, by the name of the implementation."""
+    if task.layer is None:
+        return {NO_LAYER: nn.Identity}
+    try:
+        return {name: find_layer(name, task.layer, arguments.device) for name in arguments.implementation}
+    except TaskError as error:
+        raise TaskError(f"argument --implementation: {error}") from error
+
+
+def _run(task: Task, layers: dict[str, LayerFactory], arguments: argparse.Namespace, processes: Processes) -> None:
     """Train each layer from the same seed, write its files, then compare."""
+    if processes.count > 1 and not task.mean_of_examples:
+        raise TaskError(f"expected one process, came {processes.count}: {task.name} cannot share a batch among them")
+    say = _say if processes.first else _keep_silent
     data = task.load().to(arguments.device)
     title = f"{task.name}, data {data.name}, {arguments.device}, seed {arguments.seed}"
-    _say(f"{title}: {len(data.train_input)} training and {len(data.test_input)} test examples")
+    say(f"{title}: {len(data.train_input)} training and {len(data.test_input)} test examples")
     settings = {name: getattr(arguments, name) for name in ("epochs", "seed", "threads")}
     settings["epochs"] = settings["epochs"] or task.epochs
     runs: list[Run] = []
     for name, layer in layers.items():
-        _say(f"{name}:")
-        run = train(task, layer, data, **settings, implementation=name, report=_say)
-        if closing := task.closing(run.model, data):
-            _say(closing)
+        say(f"{name}:")
         folder = _folder(arguments.out, name)
-        save_checkpoint(run.model, folder / "checkpoint.pt")
-        write_metrics(folder / "metrics.json", task, run, data, **settings)
+        to_go_on = {"checkpoint": folder / "checkpoint.pt", "resume": arguments.resume}
+        run = train(task, layer, data, **settings, **to_go_on, implementation=name, report=say, processes=processes)
         runs.append(run)
-    draw_losses(arguments.out / "loss.png", task, runs, title)
-    _say(f"\n{comparison(task, runs)}\n\nwritten to {arguments.out}")
+        if not processes.first:
+            continue
+        if closing := task.closing(run.model, data):
+            say(closing)
+        write_weights(folder / "model.ckpt", run.model)
+        write_metrics(folder / "metrics.json", task, run, data, **settings, processes=processes.count)
+    if processes.first:
+        draw(arguments.out / "curves.png", task, runs, data, title)
+    say(f"\n{comparison(task, runs)}\n\nwritten to {arguments.out}")
 
 
 def _parser(task_type: type[Task]) -> argparse.ArgumentParser:
@@ -70,14 +95,15 @@ def _parser(task_type: type[Task]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"rnn_parity.tasks.{task_type.name}", description=module.__doc__)
     add = parser.add_argument
     default_device = "cuda" if torch.cuda.is_available() else "cpu"
-    add(
-        "--implementation",
-        nargs="+",
-        default=["builtin"],
-        metavar="NAME",
-        help="layers to train: builtin, manual or MODULE:ATTRIBUTE, one after another from the same seed; "
-        "default builtin",
-    )
+    if task_type.layer is not None:
+        add(
+            "--implementation",
+            nargs="+",
+            default=["builtin"],
+            metavar="NAME",
+            help="layers to train: builtin, manual or MODULE:ATTRIBUTE, one after another from the same seed; "
+            "default builtin",
+        )
     add("--device", type=_device, default=default_device, help="default %(default)s")
     add("--seed", type=_integer(0, 2**64 - 1), default=0, metavar="N", help="default %(default)s")
     add(
@@ -87,6 +113,7 @@ def _parser(task_type: type[Task]) -> argparse.ArgumentParser:
         help="how often to see the training examples; default: as often as the task needs",
     )
     add("--out", type=Path, default=Path("runs", task_type.name), metavar="FOLDER", help="default %(default)s")
+    add("--resume", action="store_true", help="go on after the last epoch that the checkpoints in FOLDER hold")
     threads = _integer(1, os.cpu_count() or 1)
     add("--threads", type=threads, default=1, metavar="N", help="CPU threads to compute with; default 1")
     task_type.add_arguments(parser)
@@ -120,3 +147,7 @@ def _folder(out: Path, implementation: str) -> Path:
 
 def _say(line: str) -> None:
     print(line, flush=True)
+
+
+def _keep_silent(line: str) -> None:
+    pass

@@ -5,14 +5,17 @@ One epoch of MNIST is enough for at least 0.94 of its 10,000 test images (six se
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from .command_line import main
 from .data import load_digits, load_mnist
-from .task import Data, LayerFactory, Task
+from .results import show_images
+from .task import Data, LayerFactory, Run, Task
 
 LOADERS = {"mnist": load_mnist, "digits": load_digits}
 EPOCHS = {"mnist": 1, "digits": 30}
@@ -52,6 +55,7 @@ class Mnist(Task):
 
     name: ClassVar[str] = "mnist"
     layer: ClassVar[str] = "LSTM"
+    mean_of_examples: ClassVar[bool] = True
 
     batch_size: int = 64
     learning_rate: float = 0.01
@@ -83,9 +87,19 @@ class Mnist(Task):
 
     def closing(self, model: nn.Module, data: Data) -> str:
         """Return the first ten predictions beside their labels."""
-        predictions = self.predict(model, data.test_input[:10]).tolist()
         labels = data.test_target[:10].tolist()
-        return f"predicted {' '.join(map(str, predictions))}\nlabel     {' '.join(map(str, labels))}"
+        return f"predicted {' '.join(map(str, self.first_ten(model, data)))}\nlabel     {' '.join(map(str, labels))}"
+
+    def first_ten(self, model: nn.Module, data: Data) -> list[int]:
+        """Return the predicted digits of the first ten test images."""
+        predictions: list[int] = self.predict(model, data.test_input[:10]).tolist()
+        return predictions
+
+    def illustrate(self, axes: Axes, runs: Sequence[Run], data: Data) -> None:
+        """Show the first ten test images over the digits that each model takes them for."""
+        answers = zip(*(self.first_ten(run.model, data) for run in runs), strict=True)
+        show_images(axes, data.test_input[:10], ["\n".join(map(str, each)) for each in answers])
+        axes.set_xlabel("taken for, by " + " and ".join(run.implementation for run in runs))
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from torch import Tensor, nn
 
 from .files import write_atomically
-from .task import Data, Task
-from .training import Run
+from .task import Data, Run, Task
 
 LIBRARIES = ("rnn-parity", "torchvision", "numpy", "scikit-learn")
 
@@ -42,11 +43,19 @@ def write_metrics(path: Path, task: Task, run: Run, data: Data, **settings: int)
         "metric_per_epoch": run.metrics,
         "loss": task.loss_name,
         "loss_per_step": run.losses,
+        "gradient_norm_per_step": run.gradient_norms,
         "training_seconds_per_epoch": run.seconds,
         "machine": _machine(device),
         "versions": _versions(),
     }
     write_atomically(path, json.dumps(content, indent=1).encode())
+
+
+def write_weights(path: Path, model: nn.Module) -> None:
+    """Write a model's `state_dict`, to be read by `torch.load(path, weights_only=True)`."""
+    buffer = BytesIO()
+    torch.save(model.state_dict(), buffer)
+    write_atomically(path, buffer.getvalue())
 
 
 def _versions() -> dict[str, str]:
@@ -73,18 +82,29 @@ def comparison(task: Task, runs: Sequence[Run]) -> str:
     )
 
 
-def draw_losses(path: Path, task: Task, runs: Sequence[Run], title: str) -> None:
-    """Draw the runs' losses over one another: pale that of each step, strong their running mean.
+def draw(path: Path, task: Task, runs: Sequence[Run], data: Data, title: str) -> None:
+    """Draw the runs' losses over one another, and beside them what the models answer (`task.illustrate`).
 
     Args:
         path: the PNG file; its folder exists.
         task: what was trained.
         runs: the runs, each drawn thinner than the one before, so that equal curves all show.
+        data: what they were trained on.
         title: stands above.
     """
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot(title=title, xlabel=f"step (batch of {task.batch_size})", ylabel=task.loss_name)
+    figure.suptitle(title)
+    left, right = figure.subplots(1, 2)
+    _draw_losses(left, task, runs)
+    task.illustrate(right, runs, data)
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    write_atomically(path, buffer.getvalue())
+
+
+def _draw_losses(axes: Axes, task: Task, runs: Sequence[Run]) -> None:
+    """Draw pale the loss of each step, strong their running mean."""
     window = 1 + max(len(run.losses) for run in runs) // 50
     for place, run in enumerate(runs):
         step = np.arange(1, len(run.losses) + 1)
@@ -92,9 +112,16 @@ def draw_losses(path: Path, task: Task, runs: Sequence[Run], title: str) -> None
         label = f"{run.implementation} ({task.metric} {run.metrics[-1]:.4f})"
         axes.plot(step, run.losses, color=f"C{place}", alpha=0.3, linewidth=0.7)
         axes.plot(step[window - 1 :], mean, color=f"C{place}", linewidth=1.5 * (len(runs) - place), label=label)
+    axes.set(xlabel=f"step (batch of {task.batch_size})", ylabel=task.loss_name)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend(title=f"mean of {window} steps, each step pale behind" if window > 1 else None)
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    write_atomically(path, buffer.getvalue())
+
+
+def show_images(axes: Axes, images: Tensor, captions: Sequence[str]) -> None:
+    """Show images (count, rows, pixels) side by side, each over its caption."""
+    count, _, pixels = images.shape
+    axes.imshow(np.concatenate(list(images.cpu().numpy()), axis=1), cmap="gray_r", aspect="equal")
+    axes.set_xticks([pixels * (k + 0.5) - 0.5 for k in range(count)], captions)
+    axes.set_yticks([])
+    axes.tick_params(length=0)

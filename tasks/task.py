@@ -3,11 +3,12 @@
 import argparse
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -26,9 +27,10 @@ class Data:
     Args:
         name: what the data is called on the command line and in `metrics.json`.
         train_input: (examples, ...), whatever the task's model takes.
-        train_target: (examples, ...) of classes.
+        train_target: (examples, ...) of classes or of values.
         test_input: like `train_input`.
         test_target: like `train_target`.
+        symbols: what the classes stand for, if not for themselves.
     """
 
     name: str
@@ -36,11 +38,13 @@ class Data:
     train_target: Tensor
     test_input: Tensor
     test_target: Tensor
+    symbols: str = ""
 
     def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> "Data":
         """Return the data on a device, its real numbers in a dtype."""
         tensors = (self.train_input, self.train_target, self.test_input, self.test_target)
-        return Data(self.name, *(t.to(device, dtype if t.is_floating_point() else t.dtype) for t in tensors))
+        moved = (t.to(device, dtype if t.is_floating_point() else t.dtype) for t in tensors)
+        return Data(self.name, *moved, self.symbols)
 
     def describe(self) -> dict[str, str | int]:
         """Return the data's name, its sizes and the SHA-256 sum of its four tensors' bytes, in order."""
@@ -49,6 +53,27 @@ class Data:
             digest.update(tensor.cpu().numpy().tobytes())
         sizes = {"train_examples": len(self.train_input), "test_examples": len(self.test_input)}
         return {"name": self.name, **sizes, "sha256": digest.hexdigest()}
+
+
+@dataclass
+class Run:
+    """What one training did.
+
+    Args:
+        implementation: whose layer was trained.
+        model: the model, trained.
+        losses: of each step, before the step.
+        gradient_norms: of each step, over all parameters, before they are clipped.
+        metrics: on the test examples, after each epoch.
+        seconds: spent training in each epoch.
+    """
+
+    implementation: str
+    model: nn.Module
+    losses: list[float] = field(default_factory=list)
+    gradient_norms: list[float] = field(default_factory=list)
+    metrics: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +86,20 @@ class Task(ABC):
     """
 
     name: ClassVar[str]
-    layer: ClassVar[str]
-    """The class in `torch.nn` whose place an implementation takes."""
     metric: ClassVar[str] = "accuracy"
     loss_name: ClassVar[str] = "cross-entropy (nats)"
+    clip: ClassVar[float | None] = None
+    """The norm that a step's gradients are clipped to, all parameters together."""
+    mean_of_examples: ClassVar[bool] = False
+    """Whether `loss` is the mean over a batch's examples, so that processes can share the batch."""
 
     batch_size: int
     learning_rate: float
+
+    @property
+    @abstractmethod
+    def layer(self) -> str | None:
+        """The class in `torch.nn` whose place an implementation takes; None where there is no recurrent layer."""
 
     @property
     @abstractmethod
@@ -88,7 +120,7 @@ class Task(ABC):
 
     @abstractmethod
     def model(self, layer: LayerFactory, data: Data) -> nn.Module:
-        """Return a new model around one recurrent layer, its output the logits of each class."""
+        """Return a new model around recurrent layers that `layer` builds."""
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Return the optimizer of the model's parameters."""
@@ -103,6 +135,14 @@ class Task(ABC):
         """Return the scalar loss of one batch."""
         logits = model(data.train_input[indices])  # (batch, ..., classes)
         return functional.cross_entropy(logits.flatten(0, -2), data.train_target[indices].flatten())
+
+    def losses(self, model: nn.Module, data: Data, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Yield each batch's scalar loss; a step is taken before the next is asked for.
+
+        A task that carries a state from batch to batch holds it here.
+        """
+        for indices in batches:
+            yield self.loss(model, data, indices)
 
     @torch.no_grad()
     def predict(self, model: nn.Module, inputs: Tensor) -> Tensor:
@@ -121,3 +161,11 @@ class Task(ABC):
     def closing(self, model: nn.Module, data: Data) -> str:
         """Return what is printed after the last epoch."""
         return ""
+
+    def illustrate(self, axes: Axes, runs: Sequence[Run], data: Data) -> None:
+        """Draw what the trained models answer; by default, how the metric grew."""
+        for place, run in enumerate(runs):
+            epochs = range(1, len(run.metrics) + 1)
+            axes.plot(epochs, run.metrics, color=f"C{place}", marker=".", linewidth=1.5 * (len(runs) - place))
+        axes.set(xlabel="epoch", ylabel=self.metric)
+        axes.grid(alpha=0.3)

@@ -2,34 +2,26 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from .task import Data, LayerFactory, Task, TaskError
+from .checkpoint import restore, save
+from .distributed import ALONE, Processes
+from .task import Data, LayerFactory, Run, Task, TaskError
 
 
-@dataclass
-class Run:
-    """What one training did.
+class Step(NamedTuple):
+    """What one step measured before it was taken: the loss, and the norm of all gradients."""
 
-    Args:
-        implementation: whose layer was trained.
-        model: the model, trained.
-        losses: of each step, before the step.
-        metrics: on the test examples, after each epoch.
-        seconds: spent training in each epoch.
-    """
-
-    implementation: str
-    model: nn.Module
-    losses: list[float] = field(default_factory=list)
-    metrics: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
+    loss: float
+    gradient_norm: float
 
 
 def build(task: Task, layer: LayerFactory, data: Data, *, seed: int) -> nn.Module:
@@ -48,42 +40,79 @@ def train(
     threads: int = 1,
     implementation: str = "",
     report: Callable[[str], object] = print,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    processes: Processes = ALONE,
 ) -> Run:
-    """Train a task from scratch, with a progress bar on a terminal.
+    """Train a task, with a progress bar on a terminal.
 
     Args:
         task: the task.
-        layer: builds its recurrent layer.
+        layer: builds its recurrent layers.
         data: what `task.load()` returned, on the device to train on.
-        epochs: how often the training examples are seen.
+        epochs: how often the training examples are seen, those of the resumed run among them.
         seed: of the initial weights and of the order of the examples.
         threads: CPU threads to compute with. One is nearly as fast as two at these sizes, up to a hundred
             times faster where the cores are shared, and gives the same numbers on any number of cores.
         implementation: what the layer is called in the run.
         report: takes the line of each epoch.
+        checkpoint: the file that each epoch leaves all in that is needed to go on.
+        resume: go on from that file, where there is one.
+        processes: those that share every batch.
 
     Returns:
         The run, the trained model in it.
 
     Raises:
-        TaskError: a loss is not finite; the message names the step and the learning rate.
+        TaskError: a loss is not finite, and the message names the step and the learning rate; or the
+            checkpoint is of another run.
     """
     run = Run(implementation, build(task, layer, data, seed=seed))
     optimizer = task.optimizer(run.model)
-    order = torch.Generator().manual_seed(seed)
+    if resume and checkpoint is not None and checkpoint.is_file():
+        restore(checkpoint, task, data, seed, run, optimizer)
+        report(f"resumed after epoch {len(run.metrics)}")
     with cpu_threads(threads):
-        for epoch in range(1, epochs + 1):
-            batches = task.batches(data, order)
-            start = time.perf_counter()
-            with tqdm(batches, desc=f"epoch {epoch}/{epochs}", unit="step", leave=False, disable=None) as bar:
-                for loss in steps(task, run.model, data, optimizer, bar):
-                    bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
-                    run.losses.append(loss)
-                    _check(loss, len(run.losses), task)
-            run.seconds.append(time.perf_counter() - start)
-            run.metrics.append(task.evaluate(run.model, data))
-            report(_epoch_line(task, run, data, epochs, len(batches)))
+        model = processes.parallel(run.model)
+        for epoch in range(len(run.metrics) + 1, epochs + 1):
+            _train_epoch(task, run, model, data, optimizer, processes, f"epoch {epoch}/{epochs}", _seed(seed, epoch))
+            if processes.first and checkpoint is not None:
+                save(checkpoint, task, data, seed, run, optimizer)
+            report(_epoch_line(task, run, data, epochs))
     return run
+
+
+def _seed(seed: int, epoch: int) -> int:
+    """Return the seed of one epoch, so that one can begin without those before it."""
+    return (seed + ((epoch - 1) << 32)) % 2**64
+
+
+def _train_epoch(
+    task: Task,
+    run: Run,
+    model: nn.Module,
+    data: Data,
+    optimizer: torch.optim.Optimizer,
+    processes: Processes,
+    title: str,
+    seed: int,
+) -> None:
+    torch.manual_seed(seed)  # of dropout
+    batches = task.batches(data, torch.Generator().manual_seed(seed))
+    last = f"{run.metrics[-1]:.4f}" if run.metrics else "none yet"
+    start = time.perf_counter()
+    with tqdm(
+        total=len(batches), desc=title, unit="step", leave=False, disable=None if processes.first else True
+    ) as bar:
+        for step in steps(task, optimizer, processes.losses(task, model, data, batches)):
+            loss = processes.total(step.loss)
+            run.losses.append(loss)
+            run.gradient_norms.append(step.gradient_norm)
+            _check(loss, len(run.losses), task)
+            bar.set_postfix({"loss": f"{loss:.4f}", task.metric: last}, refresh=False)
+            bar.update()
+    run.seconds.append(time.perf_counter() - start)
+    run.metrics.append(task.evaluate(run.model, data))
 
 
 @contextmanager
@@ -97,28 +126,24 @@ def cpu_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def steps(
-    task: Task, model: nn.Module, data: Data, optimizer: torch.optim.Optimizer, batches: Iterable[Tensor]
-) -> Iterator[float]:
-    """Take one step per batch and yield its loss, the one before the step.
+def steps(task: Task, optimizer: torch.optim.Optimizer, losses: Iterator[Tensor]) -> Iterator[Step]:
+    """Take one step for each loss.
 
     Args:
-        task: gives the loss.
-        model: what is trained, in place.
-        data: the examples.
+        task: says what the gradients are clipped to.
         optimizer: of the model's parameters.
-        batches: indices (batch,) of each batch's examples.
+        losses: scalars, each computed when it is asked for (`task.losses`).
 
     Yields:
-        The loss of each batch.
+        What was measured before the step.
     """
-    model.train()
-    for indices in batches:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for loss in losses:
         optimizer.zero_grad()
-        loss = task.loss(model, data, indices)
         loss.backward()  # type: ignore[no-untyped-call]
+        norm = clip_grad_norm_(parameters, math.inf if task.clip is None else task.clip)
         optimizer.step()
-        yield loss.item()
+        yield Step(loss.item(), norm.item())
 
 
 def _check(loss: float, step: int, task: Task) -> None:
@@ -126,7 +151,8 @@ def _check(loss: float, step: int, task: Task) -> None:
         raise TaskError(f"the loss is {loss} at step {step}, with learning rate {task.learning_rate}")
 
 
-def _epoch_line(task: Task, run: Run, data: Data, epochs: int, steps: int) -> str:
+def _epoch_line(task: Task, run: Run, data: Data, epochs: int) -> str:
+    steps = len(run.losses) // len(run.metrics)
     parts = (
         f"epoch {len(run.metrics):{len(str(epochs))}}/{epochs}",
         f"mean loss {sum(run.losses[-steps:]) / steps:.4f}",

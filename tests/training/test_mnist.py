@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from rnn_parity.tasks import data as data_module
+from rnn_parity.tasks.checkpoint import load_checkpoint
 from rnn_parity.tasks.command_line import main
-from rnn_parity.tasks.files import load_checkpoint
 from rnn_parity.tasks.layers import find_layer
 from rnn_parity.tasks.mnist import Mnist
 from rnn_parity.tasks.task import Data

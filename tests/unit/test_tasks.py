@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from rnn_parity.tasks import TASKS, training
+from rnn_parity.tasks.checkpoint import load_checkpoint
 from rnn_parity.tasks.command_line import main
-from rnn_parity.tasks.files import load_checkpoint, write_atomically
+from rnn_parity.tasks.files import write_atomically
 from rnn_parity.tasks.hello import Hello
 from rnn_parity.tasks.layers import find_layer
 from rnn_parity.tasks.mnist import Mnist
@@ -114,19 +115,23 @@ def test_implementations_are_compared(tmp_path: Path, capsys: pytest.CaptureFixt
     assert head == ["implementation", "final", "loss", "accuracy", "seconds"]
     assert [row[0] for row in rows] == ["builtin", "manual", "torch.nn:GRU"]
     assert [row[2] for row in rows] == ["1.0000"] * 3
-    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     files = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.*") if file.is_file()}
     folders = ("builtin", "manual", "torch.nn.GRU")
-    assert files == {"loss.png"} | {f"{f}/{n}" for f in folders for n in ("checkpoint.pt", "metrics.json")}
+    assert files == {"curves.png"} | {
+        f"{f}/{n}" for f in folders for n in ("checkpoint.pt", "metrics.json", "model.ckpt")
+    }
 
 
 def test_metrics_tell_the_whole_run(tmp_path: Path) -> None:
     run(Mnist, tmp_path, *DIGITS, "--epochs", "2", "--seed", "3")
     metrics = json.loads((tmp_path / "builtin" / "metrics.json").read_text())
     settings = {"batch_size": 64, "learning_rate": 0.01, "hidden_size": 64, "data": "digits"}
-    assert metrics["settings"] == settings | {"epochs": 2, "seed": 3, "threads": 1, "device": "cpu"}
+    assert metrics["settings"] == settings | {
+        "epochs": 2, "seed": 3, "threads": 1, "processes": 1, "device": "cpu",
+    }  # fmt: skip
     assert metrics["data"].keys() == {"name", "train_examples", "test_examples", "sha256"}
-    assert len(metrics["loss_per_step"]) == 2 * 23
+    assert len(metrics["loss_per_step"]) == len(metrics["gradient_norm_per_step"]) == 2 * 23
     assert len(metrics["metric_per_epoch"]) == len(metrics["training_seconds_per_epoch"]) == 2
     assert metrics["versions"]["torch"] == torch.__version__
 
@@ -134,10 +139,13 @@ def test_metrics_tell_the_whole_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("task", "options"), [(Hello(), []), (Mnist(data="digits"), DIGITS)], ids=["hello", "digits"])
 def test_checkpoint_gives_the_same_metric(task: Task, options: list[str], tmp_path: Path) -> None:
     run(type(task), tmp_path, *options)
+    assert task.layer is not None
     layer, data = find_layer("builtin", task.layer), task.load()
     model = load_checkpoint(tmp_path / "builtin" / "checkpoint.pt", task, layer, data)
     metrics = json.loads((tmp_path / "builtin" / "metrics.json").read_text())
     assert task.evaluate(model, data) == metrics["metric_per_epoch"][-1]
+    weights = torch.load(tmp_path / "builtin" / "model.ckpt", weights_only=True)
+    torch.testing.assert_close(weights, dict(model.state_dict()), rtol=0, atol=0)
 
 
 def test_same_seed_gives_the_same_run(tmp_path: Path) -> None:
@@ -152,7 +160,9 @@ def test_nan_loss_stops_with_step_and_learning_rate(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as caught:
         run(Hello, tmp_path, "--implementation", f"{__name__}:NanRNN")
     assert caught.value.code == "hello: the loss is nan at step 3, with learning rate 0.1"
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    # What the two epochs before it learned is kept, and nothing that would look like a result.
+    (left,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert all(p.isfinite().all() for p in torch.load(left, weights_only=True)["model"].values())
 
 
 def test_a_file_is_whole_or_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
