@@ -4,7 +4,7 @@ import argparse
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -42,9 +42,10 @@ class Data:
 
     def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> "Data":
         """Return the data on a device, its real numbers in a dtype."""
-        tensors = (self.train_input, self.train_target, self.test_input, self.test_target)
-        moved = (t.to(device, dtype if t.is_floating_point() else t.dtype) for t in tensors)
-        return Data(self.name, *moved, self.symbols)
+        names = ("train_input", "train_target", "test_input", "test_target")
+        tensors: dict[str, Tensor] = {name: getattr(self, name) for name in names}
+        moved = {name: t.to(device, dtype if t.is_floating_point() else t.dtype) for name, t in tensors.items()}
+        return replace(self, **moved)
 
     def describe(self) -> dict[str, str | int]:
         """Return the data's name, its sizes and the SHA-256 sum of its four tensors' bytes, in order."""
