@@ -5,7 +5,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from matplotlib.axes import Axes
@@ -44,7 +44,9 @@ class Data:
         """Return the data on a device, its real numbers in a dtype."""
         names = ("train_input", "train_target", "test_input", "test_target")
         tensors: dict[str, Tensor] = {name: getattr(self, name) for name in names}
-        moved = {name: t.to(device, dtype if t.is_floating_point() else t.dtype) for name, t in tensors.items()}
+        moved: dict[str, Any] = {
+            name: t.to(device, dtype if t.is_floating_point() else t.dtype) for name, t in tensors.items()
+        }
         return replace(self, **moved)
 
     def describe(self) -> dict[str, str | int]:
