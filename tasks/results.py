@@ -39,6 +39,7 @@ def write_metrics(path: Path, task: Task, run: Run, data: Data, **settings: int)
         "implementation": run.implementation,
         "settings": asdict(task) | settings | {"device": str(device)},
         "data": data.describe(),
+        "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
         "metric": task.metric,
         "metric_per_epoch": run.metrics,
         "loss": task.loss_name,
