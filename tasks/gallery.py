@@ -2,8 +2,8 @@
 
     python -m rnn_parity.tasks.gallery --out docs
 
-writes `docs/gallery.md` and a picture for each task. Where `--runs` still holds checkpoints, a run that has ended is not
-trained again, and one that was stopped goes on.
+writes `docs/gallery.md` and a picture for each task. Where `--runs` still holds checkpoints, a run that has ended is
+not trained again, and one that was stopped goes on.
 """
 
 import argparse
