@@ -17,7 +17,7 @@ from hypothesis.strategies import SearchStrategy
 from . import progress
 from .cases import STRETCHES, Case, cases
 from .implementation import Implementation
-from .reproducer import reproducer
+from .reproducers.reproducer import reproducer
 from .verdict import Finding, ParityError, Verdict
 from .watching import Streams
 

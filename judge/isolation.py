@@ -25,7 +25,7 @@ import torch
 from . import child
 from .cases import Case
 from .child import Answer, Probe, Run, Target
-from .reproducer import plain
+from .reproducers.reproducer import plain
 from .subject import Subject
 from .verdict import Verdict
 

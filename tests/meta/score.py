@@ -43,7 +43,7 @@ class Hunt:
         seed: of the cases.
         trial: which caught it, None where none did.
         cases: judged until then.
-        seconds: until the verdict, its shrinking among them.
+        seconds: of the processor, which a busy machine does not stretch, until the verdict; its shrinking among them.
         lines: of the reproducer.
         fault: one line on what went wrong with the hunt itself: a reproducer that passes, an exception.
     """
@@ -114,13 +114,13 @@ def _is_that_of(verdict: Verdict, raised: Exception) -> bool:
 
 def hunt(defect: str, variant: str, seed: int, examples: int = DEFAULT_EXAMPLES) -> Hunt:
     """Judge one defect in one layer with one seed, and try the reproducer."""
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         trial, error, cases = first_verdict(PLANTED[defect, variant], examples, seed)
     except Exception as raised:
         fault = f"raised {type(raised).__name__}: {' '.join(str(raised).split())}"
-        return Hunt(defect, variant, seed, seconds=time.perf_counter() - start, fault=fault)
-    seconds = time.perf_counter() - start
+        return Hunt(defect, variant, seed, seconds=time.process_time() - start, fault=fault)
+    seconds = time.process_time() - start
     if trial is None or error is None:
         return Hunt(defect, variant, seed, cases=cases, seconds=seconds)
     lines = len(error.reproducer.splitlines())

@@ -39,7 +39,7 @@ def write_score(folder: Path, hunts: Sequence[Hunt], reports: Mapping[str, str])
     lines = [f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
     lines += [f"| {' | '.join(str(row[column]) for column in COLUMNS)} |" for row in rows]
     heading = "# The judge's score on the catalogue of defects"
-    note = "Cases, seconds and lines are the most of any seed; seconds hold the shrinking too."
+    note = "Cases, seconds and lines are the most of any seed; seconds are the processor's, and hold the shrinking too."
     listed = "\n".join(f"- {line}" for line in summary.splitlines())
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "score.md", "\n\n".join([heading, listed, note, "\n".join(lines) + "\n"]).encode())

@@ -14,9 +14,9 @@ from rnn_parity.judge.aspects import TRIALS
 from rnn_parity.judge.cases import Case, cases
 from rnn_parity.judge.examine import Trial
 from rnn_parity.judge.implementation import implementation_from
-from rnn_parity.judge.misbehaviour_programs import misbehaving
-from rnn_parity.judge.reproducer import fails, forms, plain
-from rnn_parity.judge.snippets import MOST_LINES, WIDEST, shortest
+from rnn_parity.judge.reproducers.misbehaviour import misbehaving
+from rnn_parity.judge.reproducers.reproducer import fails, forms, plain
+from rnn_parity.judge.reproducers.snippets import MOST_LINES, WIDEST, shortest
 from rnn_parity.judge.verdict import Finding, Verdict, case_bounds, judge
 from rnn_parity.reference import LayerSpec
 from rnn_parity.reference.builtin import LAYERS

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import torch
 
-from .cases import EARLIER_CALL, Case
-from .implementation import Implementation
-from .second_order import DIRECTION
+from ..cases import EARLIER_CALL, Case
+from ..implementation import Implementation
+from ..second_order import DIRECTION
+from ..verdict import Finding
 from .snippets import Lines, Snippets, added, indented, shortest
-from .verdict import Finding
 
 # Writes the lines that leave the two tensors to be compared in `one` and `other`.
 Relation = Callable[[Snippets, str], Lines]

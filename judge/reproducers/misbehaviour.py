@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from .cases import Case
-from .implementation import Implementation
+from ..cases import Case
+from ..implementation import Implementation
 from .programs import backward, function, inside, prepared, result
 from .snippets import COLUMNS, Lines, Snippets
 

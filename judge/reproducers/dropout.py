@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .cases import Case
-from .dropout import RANDOM_SUM, ROWS
-from .implementation import Implementation
+from ..cases import Case
+from ..dropout import RANDOM_SUM, ROWS
+from ..implementation import Implementation
+from ..verdict import Finding
 from .programs import asserted, beside
 from .snippets import Lines, Snippets, indented
-from .verdict import Finding
 
 REFERENCE_ROWS = 4 * ROWS
 BOTH = (1 + ROWS / REFERENCE_ROWS) ** 0.5  # what sampling both adds to the interval of one sample

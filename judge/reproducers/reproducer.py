@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from . import dropout, dropout_programs, programs, relations, repeatability, second_order
-from .cases import Case
-from .implementation import Implementation
-from .misbehaviour_programs import RAISED, misbehaving
-from .verdict import Finding, Verdict, exact_products
-from .watching import restored
+from .. import dropout, relations, repeatability, second_order
+from ..cases import Case
+from ..implementation import Implementation
+from ..verdict import Finding, Verdict, exact_products
+from ..watching import restored
+from . import dropout as of_dropout
+from . import programs
+from .misbehaviour import RAISED, misbehaving
 
 if TYPE_CHECKING:
-    from .examine import Trial
+    from ..examine import Trial
 
 STEADY_CHECKS = 3  # of a verdict before its fault is taken for one that shows every time
 DROPPING_TRIES = 20  # of two calls that may happen to drop the same
@@ -110,7 +112,7 @@ def forms(case: Case, implementation: Implementation, finding: Finding, check: C
         check: what found it.
     """
     if check is dropout.distribution:
-        yield dropout_programs.distribution(case, implementation, finding)
+        yield of_dropout.distribution(case, implementation, finding)
         return
     if check is second_order.second_order:
         yield programs.second_order(case, implementation, finding)
@@ -137,7 +139,7 @@ def _of_misbehaviour(verdict: Verdict, trial: Trial) -> Iterator[tuple[str, str]
     case, implementation, text = verdict.case, verdict.implementation, verdict.misbehaviour or ""
     says = re.split(r", got| changed from|(?<=PyTorch's) from|, found", text)[0]
     if trial.check is dropout.distribution:
-        yield says, dropout_programs.same_mask(case, implementation, text)
+        yield says, of_dropout.same_mask(case, implementation, text)
     for program in misbehaving(case, implementation, text):
         yield text if RAISED.match(text) else says, program
     if trial.check is second_order.second_order:
