@@ -12,7 +12,7 @@ from . import dropout, relations
 from .cases import Case
 from .examine import DEFAULT_EXAMPLES, Trial, check, examine
 from .implementation import dtype_named, implementation_from, missing_device, require_buildable
-from .nonfinite import planted
+from .nonfinite import PLANTS, planted
 from .repeatability import repeated
 from .second_order import second_order
 from .verdict import ParityError, judge
@@ -136,9 +136,12 @@ TRIALS = (
         "repeatability", "same seed", repeated, {"gradients", "stack", "states", "layouts", "packed"},
         needs=("dropout", "num_layers"), adapt=_dropping(0.5, "train", layers=2), share=0.5,
     ),
-    Trial(
-        "nonfinite", "equations", judge, {"gradients", "states", "stack", "packed"},
-        adapt=planted, share=0.5,
+    *(
+        Trial(
+            "nonfinite", plant, judge, {"gradients", "states", "stack", "packed"},
+            needs=("initial_state",) if plant == "NaN in the state" else (), adapt=planted(plant), share=0.3,
+        )
+        for plant in PLANTS
     ),
     Trial(
         "second_order", "equations", second_order, {"gradients", "states", "stack", "layouts", "packed"},
