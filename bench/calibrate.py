@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from rnn_parity.judge.cases import STRETCHES, Case, cases
 from rnn_parity.judge.implementation import DTYPES, Implementation, implementation_from
-from rnn_parity.judge.nonfinite import planted
+from rnn_parity.judge.nonfinite import PLANTS, planted
 from rnn_parity.judge.running import run
 from rnn_parity.judge.second_order import second_order
 from rnn_parity.judge.tolerance import CONFIRMING_COPIES, FACTOR
@@ -105,7 +105,8 @@ def measure(kind: str, dtype: torch.dtype, device: str, draws: int, chunk: int) 
         _together(layers, case, found)
         if found.cases % BESIDE == 0:
             _each(layers, case, found, second_order if case.cotangents else judge)
-            _each(layers, planted(case), found, judge)
+            plant = PLANTS[found.cases // BESIDE % len(PLANTS)]
+            _each(layers, planted(plant)(case), found, judge)
 
     generate = settings(
         max_examples=draws,

@@ -12,13 +12,13 @@ from . import dropout, relations
 from .cases import Case
 from .examine import DEFAULT_EXAMPLES, Trial, check, examine
 from .implementation import dtype_named, implementation_from, missing_device, require_buildable
-from .nonfinite import planted
+from .nonfinite import PLANTS, planted
 from .repeatability import repeated
 from .second_order import second_order
 from .verdict import ParityError, judge
 from .watching import Streams
 
-ROUNDS = (0.25, 1.0)  # what each round asks of every trial's examples: a fault shows soon, whatever shows it
+ROUNDS = (0.25, 0.25, 0.25, 0.5)  # of every trial's examples, so that a fault shows soon, whatever shows it
 LINEAR = (torch.float64,)  # the dtype with digits enough beside weights of 1e-4
 
 
@@ -41,11 +41,6 @@ def _dropping(p: float, *modes: str, layers: int = 1) -> Callable[[Case], Case]:
         return replace(case, spec=spec, modes=modes, dropout_seed=case.seed)
 
     return adapt
-
-
-def _in_eval(case: Case) -> Case:
-    """Put a layer with dropout into eval, in an odd case after a call in train."""
-    return _dropping(0.5, *(("train", "eval") if case.seed % 2 else ("eval",)))(case)
 
 
 def _linear(case: Case) -> Case:
@@ -97,7 +92,11 @@ TRIALS = (
     Trial("layouts", "equations", judge, {"layouts", "stack", "gradients", "states", "modes"}, share=2.0),
     Trial(
         "dropout", "eval", dropout.certain, {"stack", "gradients", "states", "layouts", "packed"},
-        needs=("dropout",), adapt=_in_eval, share=0.5,
+        needs=("dropout",), adapt=_dropping(0.5, "eval"), share=0.5,
+    ),
+    Trial(
+        "dropout", "eval after training", dropout.certain, {"stack", "gradients", "states", "layouts", "packed"},
+        needs=("dropout",), adapt=_dropping(0.5, "train", "eval"), share=0.5,
     ),
     Trial(
         "dropout", "p = 1", dropout.certain, {"stack", "gradients", "states", "layouts", "packed"},
@@ -136,9 +135,12 @@ TRIALS = (
         "repeatability", "same seed", repeated, {"gradients", "stack", "states", "layouts", "packed"},
         needs=("dropout", "num_layers"), adapt=_dropping(0.5, "train", layers=2), share=0.5,
     ),
-    Trial(
-        "nonfinite", "equations", judge, {"gradients", "states", "stack", "packed"},
-        adapt=planted, share=0.5,
+    *(
+        Trial(
+            "nonfinite", plant, judge, {"gradients", "states", "stack", "packed"},
+            needs=("initial_state",) if plant == "NaN in the state" else (), adapt=planted(plant), share=0.3,
+        )
+        for plant in PLANTS
     ),
     Trial(
         "second_order", "equations", second_order, {"gradients", "states", "stack", "layouts", "packed"},
@@ -160,11 +162,11 @@ def trial_named(aspect: str, name: str) -> Trial:
 
 
 def in_rounds(trials: Sequence[Trial], examples: int, seed: int) -> Iterator[tuple[Trial, dict[str, Any]]]:
-    """Yield trials and how to `examine` them: a few small cases of each trial first, in the end all of each."""
-    for number, share in enumerate(ROUNDS):
+    """Yield trials and how to `examine` them: some cases of each trial, then others of each, the stretched last."""
+    for number, share in enumerate(ROUNDS, start=1):
         for trial in trials:
-            drawn = max(1, round(share * examples))
-            yield trial, {"examples": drawn, "random_seed": len(ROUNDS) * seed + number, "stretched": share == 1}
+            drawn, last = max(1, round(share * examples)), number == len(ROUNDS)
+            yield trial, {"examples": drawn, "random_seed": len(ROUNDS) * seed + number, "stretched": last}
 
 
 def replay(target: Any, aspect: str, name: str, case: Case) -> None:

@@ -21,6 +21,7 @@ from .reproducers.reproducer import reproducer
 from .verdict import Finding, ParityError, Verdict
 from .watching import Streams
 
+FEWEST = 5  # cases of a trial, where so many are asked for
 DEFAULT_EXAMPLES = 50  # cases for each trial
 SHRINK_SECONDS = 3.0  # for Hypothesis to make a failing case smaller
 SIMPLIFY_SECONDS = 1.0  # for trying each part of it at its plainest
@@ -180,7 +181,7 @@ def examine(
     search = _Search(trial, implementation, tally)
     # Small sizes first, then some of each stretch, so that no run of luck leaves one out. The first case of any is
     # the simplest there is: one more is drawn.
-    drawn = 1 + max(1, round(examples * trial.share))
+    drawn = 1 + max(min(FEWEST, examples), round(examples * trial.share))
     plan: list[tuple[str | None, int]] = [(None, drawn)]
     plan += [(name, 1 + -(-drawn // 16)) for name in STRETCHES if stretched]
     start = time.perf_counter()

@@ -109,13 +109,15 @@ _streams = itertools.count(2**40)  # seeds that nobody else takes
 class Streams:
     """The global generators, while case after case is judged; elsewhere they stay as they were.
 
-    Python's and NumPy's run on from case to case: Hypothesis seeds them for each, which would hide a random fault.
-    PyTorch's begins each case from a seed of its own. To draw from one is a layer's right, to seed it is not. PyTorch
-    tells its seed, a setting like the others; the other two are seen to be where an earlier case left them.
+    Python's and NumPy's run on from case to case and from trial to trial: Hypothesis seeds them for each case, which
+    would hide a random fault. PyTorch's begins each case from a seed of its own. To draw from one is a layer's right,
+    to seed it is not. PyTorch tells its seed, a setting like the others; the other two are seen to be where an earlier
+    case left them.
     """
 
+    states = (random.Random(0).getstate(), np.random.RandomState(0).get_state())  # of all: no trial draws another's
+
     def __init__(self) -> None:
-        self.states = _states()
         self.left: set[tuple[str, int]] = set()
         self.reseeded: str | None = None
 
@@ -123,7 +125,7 @@ class Streams:
     def case(self) -> Iterator[None]:
         """Run a case; `reseeded` then names the generator that was seeded, if any."""
         before, of_torch = _states(), torch.get_rng_state()
-        _set_states(self.states)
+        _set_states(Streams.states)
         torch.default_generator.manual_seed(next(_streams))
         # One step on, so that no case begins where another ended.
         random.random(), np.random.random()
@@ -134,7 +136,7 @@ class Streams:
             ended = _fingerprints()
             self.reseeded = next((name for name, _ in (ended - begun) & self.left), None)
             self.left |= ended - begun
-            self.states = _states()
+            Streams.states = _states()
             _set_states(before)
             torch.set_rng_state(of_torch)
 

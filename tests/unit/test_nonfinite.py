@@ -12,7 +12,7 @@ from torch import nn
 
 from rnn_parity.judge.cases import Case, cases, tensors_of, weights_of
 from rnn_parity.judge.implementation import implementation_from
-from rnn_parity.judge.nonfinite import planted
+from rnn_parity.judge.nonfinite import PLANTS, planted
 from rnn_parity.judge.verdict import case_bounds, judge
 from rnn_parity.reference import LayerSpec
 
@@ -21,11 +21,15 @@ CASE = Case(LayerSpec("gru", 2, 3), torch.float64, "cpu", 4, 3, seed=1, cotangen
 IN_ROW_1_AT_STEP_2 = ("input", (2 * 3 + 1) * 2, math.nan)
 
 
-@given(cases(GRU, torch.float64, vary={"packed", "states", "stack", "gradients"}).map(planted))
-def test_one_is_put_where_the_layer_reads_it(case: Case) -> None:
+@pytest.mark.parametrize("what", PLANTS)
+@given(cases(GRU, torch.float64, vary={"packed", "states", "stack", "gradients"}))
+def test_one_is_put_where_the_layer_reads_it(what: str, case: Case) -> None:
+    case = planted(what)(case)
     assert case.nonfinite is not None
-    name, index, _ = case.nonfinite
+    name, index, value = case.nonfinite
     values = {**tensors_of(case), **weights_of(case)}
+    assert math.isnan(value) == what.startswith("NaN")
+    assert {"input": "input", "h_0": "state"}.get(name, "parameter") == what.split()[-1]
     assert {n for n, tensor in values.items() if not tensor.isfinite().all()} == {name}
     assert (~values[name].isfinite()).sum() == 1
     if name == "input" and case.lengths is not None:
