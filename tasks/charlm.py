@@ -64,8 +64,8 @@ class Charlm(Task):
         hidden_size: features of the recurrent layer.
         steps: characters of a window.
         layer: the class in `torch.nn` whose place an implementation takes: "GRU", "RNN" or "LSTM".
-        sampling: "random", windows in any order, each from state zero; or "sequential", each minibatch goes on
-            where the one before ended, and from the state that it ended in.
+        sampling: "sequential", each minibatch goes on where the one before ended, and from the state that it
+            ended in; or "random", windows in any order, each from state zero.
         data: "time-machine" or "zen".
         text: a file to train on in place of these.
         prefix: letters and spaces that the trained model continues.
@@ -84,7 +84,7 @@ class Charlm(Task):
     hidden_size: int = 256
     steps: int = 35
     layer: str = "GRU"
-    sampling: str = "random"
+    sampling: str = "sequential"
     data: str = "time-machine"
     text: str | None = None
     prefix: str = "time traveller"
@@ -94,8 +94,8 @@ class Charlm(Task):
         """Add `--layer`, `--sampling`, `--data`, `--text` and `--prefix`."""
         add = parser.add_argument
         add("--layer", choices=["GRU", "RNN", "LSTM"], default=cls.layer, help="default %(default)s")
-        help = "windows in any order, or each where the last ended, the state carried on; default %(default)s"
-        add("--sampling", choices=["random", "sequential"], default=cls.sampling, help=help)
+        help = "each window where the last ended, its state carried on, or in any order; default %(default)s"
+        add("--sampling", choices=["sequential", "random"], default=cls.sampling, help=help)
         text = parser.add_mutually_exclusive_group()
         help = "text to learn: time-machine (fetched once), zen (comes with Python); default %(default)s"
         text.add_argument("--data", choices=list(LOADERS), default=cls.data, help=help)
