@@ -1,3 +1,3 @@
 """Small real tasks, each trained end to end with any implementation of the recurrent layer it needs."""
 
-TASKS = ("hello", "mnist", "charlm")
+TASKS = ("hello", "mnist", "charlm", "forecast")
