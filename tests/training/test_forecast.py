@@ -15,8 +15,8 @@ from rnn_parity.tasks.task import Run
 from rnn_parity.tasks.training import build, train
 from rnn_parity.tests.training.trajectory import assert_same_trajectory
 
-# The metric that each series and number of steps ahead must come to; see the table in the task's docstring.
-GOALS = {("sine", 1): 0.65, ("sine", 10): 0.2, ("eeg", 1): 0.9, ("eeg", 10): 0.9}
+# At most this: a mean squared error 2.7, 44, 1.5 and 1.5 times smaller than that of repeating the last value.
+GOALS = {("sine", 1): 0.6, ("sine", 10): 0.15, ("eeg", 1): 0.8, ("eeg", 10): 0.8}
 
 
 def assert_goal(task: Forecast, implementation: str, device: str) -> None:
