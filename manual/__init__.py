@@ -5,7 +5,7 @@ from .cell_modules import GRUCell, LSTMCell, RNNCell
 from .cells import gru_cell, lstm_cell, rnn_cell
 from .layers import GRU, LSTM, RNN
 from .stacked import Stacked
-from .textbook import gru_cell_reset_before, lstm_cell_concatenated, rnn_forward_per_sample
+from .textbook import ResetBeforeGRU, gru_cell_reset_before, lstm_cell_concatenated, rnn_forward_per_sample
 from .unroll import Unrolled, unroll
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "GRUCell",
     "LSTMCell",
     "RNNCell",
+    "ResetBeforeGRU",
     "Stacked",
     "Unrolled",
     "gru_cell",

@@ -7,6 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import linear
 
+from .layers import GRU
+from .unroll import Step
+
 
 def rnn_forward_per_sample(
     input: Float[Tensor, "seq batch input"],
@@ -152,3 +155,35 @@ def gru_cell_reset_before(
     z = torch.sigmoid(linear(x_t, W_z) + linear(h_prev, U_z) + b_z)
     n = torch.tanh(linear(x_t, W_n) + linear(r * h_prev, U_n) + b_n)
     return (1 - z) * n + z * h_prev
+
+
+class ResetBeforeGRU(GRU):
+    """GRU of one or more layers whose reset gate is applied before the recurrent product, unlike torch.nn.GRU.
+
+    r = sigmoid(W_ir x_t + b_ir + W_hr h_{t-1} + b_hr)
+    z = sigmoid(W_iz x_t + b_iz + W_hz h_{t-1} + b_hz)
+    n = tanh(W_in x_t + b_in + W_hn (r * h_{t-1}) + b_hn)
+    h_t = (1 - z) * n + z * h_{t-1}
+
+    It is constructed and called like torch.nn.GRU and has its parameters, but is another dialect: no weights make
+    torch.nn.GRU compute the same, and those of a trained torch.nn.GRU mean something else here.
+
+    Args:
+        As those of `GRU`.
+
+    Raises:
+        ValueError, TypeError: as `GRU`.
+
+    Source: Cho et al. 2014 (arXiv:1406.1078); the step is `gru_cell_reset_before`.
+    """
+
+    def _step(self, **weights: Tensor) -> Step:
+        weight_ih, weight_hh = weights["weight_ih"], weights["weight_hh"]
+        bias = weights["bias_ih"] + weights["bias_hh"] if self.bias else torch.zeros_like(weight_hh[:, 0])
+        separate = [gate for packed in (weight_ih, weight_hh, bias) for gate in packed.chunk(3)]
+
+        def step(x_t: Tensor, h_prev: Tensor) -> tuple[Tensor, Tensor]:
+            h_t = gru_cell_reset_before(x_t, h_prev, *separate)
+            return h_t, h_t
+
+        return step

@@ -105,22 +105,23 @@ def _parser(task_type: type[Task]) -> argparse.ArgumentParser:
             "default builtin",
         )
     add("--device", type=_device, default=default_device, help="default %(default)s")
-    add("--seed", type=_integer(0, 2**64 - 1), default=0, metavar="N", help="default %(default)s")
+    add("--seed", type=integer(0, 2**64 - 1), default=0, metavar="N", help="default %(default)s")
     add(
         "--epochs",
-        type=_integer(1),
+        type=integer(1),
         metavar="N",
         help="how often to see the training examples; default: as often as the task needs",
     )
     add("--out", type=Path, default=Path("runs", task_type.name), metavar="FOLDER", help="default %(default)s")
     add("--resume", action="store_true", help="go on after the last epoch that the checkpoints in FOLDER hold")
-    threads = _integer(1, os.cpu_count() or 1)
+    threads = integer(1, os.cpu_count() or 1)
     add("--threads", type=threads, default=1, metavar="N", help="CPU threads to compute with; default 1")
     task_type.add_arguments(parser)
     return parser
 
 
-def _integer(least: int, most: int | None = None) -> Callable[[str], int]:
+def integer(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Return what reads an argument that is a whole number within limits."""
     expected = f"expected a whole number from {least} {'up' if most is None else f'to {most}'}"
 
     def parse(text: str) -> int:

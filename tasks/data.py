@@ -1,35 +1,23 @@
 """Images of digits: MNIST from a verified cache, and the small set that scikit-learn bundles."""
 
 import io
-import logging
-import os
-import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from http.client import HTTPException
 from pathlib import Path
 
-import platformdirs
-import pooch
 import torch
 from sklearn.datasets import load_digits as load_bundled_digits
 from sklearn.model_selection import train_test_split
 from torchvision.datasets import MNIST
 
-from .files import write_atomically
+from .cache import PATIENCE, DataFile
 from .task import Data, TaskError
 
-logger = logging.getLogger(__name__)
-
-PATIENCE = 5.0  # seconds a server may stay silent before the next is asked
-
-
-def cache_folder() -> Path:
-    """Return the folder downloaded data is kept in: `RNN_PARITY_DATA`, or the user's cache folder."""
-    return Path(os.environ.get("RNN_PARITY_DATA") or platformdirs.user_cache_path("rnn-parity"))
+RAW = Path("MNIST", "raw")  # where torchvision looks
 
 
 def load_digits() -> Data:
@@ -62,63 +50,20 @@ def load_mnist() -> Data:
     Source:
         https://docs.pytorch.org/vision/stable/generated/torchvision.datasets.MNIST.html
     """
-    with tempfile.TemporaryDirectory() as root:
-        raw = Path(root, "MNIST", "raw")
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        raw = root / RAW
         raw.mkdir(parents=True)
-        for name, md5 in MNIST.resources:
-            if not _take_from_cache(name, md5, raw):
-                _take_from_mirror(name, md5, raw)
-        train, test = _unpack_or_download(Path(root))
+        files = [DataFile(name, "md5", md5, RAW, "RNN_PARITY_MNIST") for name, md5 in MNIST.resources]
+        missing = [file for file in files if not file.take(raw)]
+        train, test = _unpack_or_download(root, missing)
     pixels = [part.data.float() / 255 for part in (train, test)]
     return Data("mnist", pixels[0], train.targets, pixels[1], test.targets)
 
 
-def _take_from_cache(name: str, md5: str, raw: Path) -> bool:
-    """Copy a file out of the cache if it is there and whole."""
-    cached = cache_folder() / "MNIST" / "raw" / name
-    if not cached.is_file():
-        return False
-    try:
-        _copy_verified(cached, md5, raw)
-    except TaskError as error:
-        logger.warning("%s; fetching it again", error)
-        return False
-    return True
-
-
-def _take_from_mirror(name: str, md5: str, raw: Path) -> None:
-    """Copy a file from the folder `RNN_PARITY_MNIST`, if that is set, and into the cache."""
-    if mirror := os.environ.get("RNN_PARITY_MNIST"):
-        _copy_verified(Path(mirror, name), md5, raw)
-        _keep(raw / name)
-
-
-def _copy_verified(source: Path, md5: str, folder: Path) -> None:
-    """Copy a file; the copy's checksum counts, as the file itself may change meanwhile."""
-    try:
-        copy = shutil.copyfile(source, folder / source.name)
-    except OSError as error:
-        raise TaskError(f"cannot read {source}: {error.strerror}") from error
-    found = pooch.file_hash(str(copy), alg="md5")
-    if found != md5:
-        copy.unlink()
-        raise TaskError(f"{source} is damaged: expected MD5 {md5}, came {found}")
-
-
-def _keep(file: Path) -> None:
-    """Put a verified file into the cache."""
-    folder = cache_folder() / "MNIST" / "raw"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / file.name, file.read_bytes())
-    except OSError as error:
-        logger.warning("cannot keep %s in %s: %s", file.name, folder, error.strerror)
-
-
-def _unpack_or_download(root: Path) -> tuple[MNIST, MNIST]:
-    """Return MNIST's train and test part; whatever compressed file is not there yet is downloaded."""
-    missing = [(name, md5) for name, md5 in MNIST.resources if not (root / "MNIST" / "raw" / name).is_file()]
-    names = ", ".join(name for name, _ in missing)
+def _unpack_or_download(root: Path, missing: Sequence[DataFile]) -> tuple[MNIST, MNIST]:
+    """Return MNIST's train and test part; the missing compressed files are downloaded."""
+    names = ", ".join(file.name for file in missing)
     if missing:
         print(f"downloading {names}", flush=True)
     try:
@@ -133,10 +78,9 @@ def _unpack_or_download(root: Path) -> tuple[MNIST, MNIST]:
             "or run with --data digits"
         ) from error
     finally:
-        for name, md5 in missing:
-            file = root / "MNIST" / "raw" / name
-            if file.is_file() and pooch.file_hash(str(file), alg="md5") == md5:
-                _keep(file)
+        for file in missing:
+            if file.is_whole(root / RAW / file.name):
+                file.keep(root / RAW / file.name)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
@@ -83,8 +84,11 @@ def train(
 
 
 def _seed(seed: int, epoch: int) -> int:
-    """Return the seed of one epoch, so that one can begin without those before it."""
-    return (seed + ((epoch - 1) << 32)) % 2**64
+    """Return the seed of one epoch, so that one can begin without those before it.
+
+    It has 32 bits, all that PyTorch's generator on the CPU takes in: of larger ones it ignores the rest.
+    """
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
 
 
 def _train_epoch(

@@ -4,9 +4,10 @@ import io
 import json
 import runpy
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from rnn_parity.tasks.files import write_atomically
 from rnn_parity.tasks.hello import Hello
 from rnn_parity.tasks.layers import find_layer
 from rnn_parity.tasks.mnist import Mnist
-from rnn_parity.tasks.task import Task
+from rnn_parity.tasks.task import Data, Task
 
 DIGITS = ["--data", "digits", "--epochs", "1"]
 
@@ -154,6 +155,26 @@ def test_same_seed_gives_the_same_run(tmp_path: Path) -> None:
         run(Mnist, folder, *DIGITS, "--seed", "5")
         losses.append(json.loads((folder / "builtin" / "metrics.json").read_text())["loss_per_step"])
     assert losses[0] == losses[1]
+
+
+class Orders(Mnist):
+    """Keeps the order that the examples of each epoch are in."""
+
+    seen: ClassVar[list[list[int]]] = []
+
+    def batches(self, data: Data, generator: torch.Generator) -> Sequence[Tensor]:
+        batches = super().batches(data, generator)
+        self.seen.append(torch.cat(list(batches)).tolist())
+        return batches[:1]
+
+
+def test_every_epoch_of_every_seed_has_an_order_of_its_own() -> None:
+    task = Orders(data="digits")
+    data = task.load()
+    for seed in (0, 1, 2**32, 2**64 - 1):
+        training.train(task, nn.LSTM, data, epochs=3, seed=seed, report=lambda line: None)
+    assert len({tuple(order) for order in task.seen}) == 4 * 3
+    assert all(sorted(order) == list(range(len(data.train_input))) for order in task.seen)
 
 
 def test_nan_loss_stops_with_step_and_learning_rate(tmp_path: Path) -> None:
