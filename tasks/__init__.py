@@ -1,3 +1,3 @@
 """Small real tasks, each trained end to end with any implementation of the recurrent layer it needs."""
 
-TASKS = ("hello", "mnist")
+TASKS = ("hello", "mnist", "seq2seq", "caption")
