@@ -64,7 +64,8 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(letters, embedding_size)
-        self.recurrent = layer(embedding_size + context_size, hidden_size, batch_first=True)
+        self.input_size = embedding_size + context_size
+        self.recurrent = layer(self.input_size, hidden_size, batch_first=True)
         self.readout = nn.Linear(hidden_size, letters)
 
     def forward(self, letters: Tensor, state: State, context: Tensor | None = None) -> tuple[Tensor, State]:
@@ -88,18 +89,20 @@ class Decoder(nn.Module):
     def state_from(self, h_0: Tensor) -> State:
         """Return the state that begins with h_0 (1, batch, hidden_size), with zeros for c_0 where the layer has one."""
         with torch.no_grad():  # only the layer itself can say which kind it is
-            _, state = self.recurrent(h_0.new_zeros(1, 1, self.recurrent.input_size))
+            _, state = self.recurrent(h_0.new_zeros(1, 1, self.input_size))
         return (h_0, torch.zeros_like(h_0)) if isinstance(state, tuple) else h_0
 
     def teach(self, words: Tensor, state: State, context: Tensor | None = None) -> Tensor:
-        """Return the logits (batch, seq_len, letters) of words (batch, seq_len), each foretold from the right ones before."""
+        """Return the logits (batch, seq_len, letters) of words (batch, seq_len), all before each letter being right."""
         before = functional.pad(words[:, :-1], (1, 0), value=START)
+        logits: Tensor
         logits, _ = self(before, state, context)
         return logits
 
     def write(self, longest: int, state: State, context: Tensor | None = None) -> Tensor:
         """Return words (batch, longest), each letter the likeliest after those written; behind END is PADDING."""
-        known = context if context is not None else hidden(state)
+        known = context if state is None else hidden(state)
+        assert known is not None  # without either the decoder would write the same word whatever it is asked
         letter = torch.full((known.shape[-2], 1), START, device=known.device)
         written: list[Tensor] = []
         ended = torch.zeros_like(letter, dtype=torch.bool)
