@@ -153,7 +153,8 @@ class Seq2seq(WordTask):
         axes.set_ylim(SHOWN - 0.5, -0.5)
         axes.set_xticks([])
         axes.tick_params(length=0)
-        axes.set_xlabel("answers to numbers held out, by " + " and ".join(run.implementation for run in runs))
+        names = " and ".join(run.implementation for run in runs)
+        axes.set_xlabel(f"answers to numbers held out, by {names} (\N{BALLOT X}: wrong)")
 
 
 if __name__ == "__main__":
