@@ -13,28 +13,29 @@ final   The top layer's final states, h_n: the forward direction's at the last r
 import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from .command_line import main
 from .images import CLASSES, ImageTask
+from .state import State, hidden
 from .task import Data, LayerFactory
 
 
-def last_output(output: Tensor, state: Any) -> Tensor:
+def last_output(output: Tensor, state: State) -> Tensor:
     """Return the top layer's output at the last step, (batch, 2 * hidden)."""
     return output[:, -1]
 
 
-def final_states(output: Tensor, state: Any) -> Tensor:
+def final_states(output: Tensor, state: State) -> Tensor:
     """Return the top layer's final states of both directions, (batch, 2 * hidden)."""
-    h_n: Tensor = state if isinstance(state, Tensor) else state[0]  # an LSTM's state is (h_n, c_n)
+    h_n = hidden(state)
     return torch.cat([h_n[-2], h_n[-1]], dim=-1)
 
 
-READOUTS: dict[str, Callable[[Tensor, Any], Tensor]] = {"last": last_output, "final": final_states}
+READOUTS: dict[str, Callable[[Tensor, State], Tensor]] = {"last": last_output, "final": final_states}
 
 
 class BidirectionalModel(nn.Module):

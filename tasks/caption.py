@@ -1,7 +1,6 @@
 """Write the English name under the image of a digit, letter by letter with a GRU."""
 
-import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -9,15 +8,14 @@ from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from .command_line import main
+from .images import ImageTask
 from .letters import SIGNS, Decoder, WordModel, WordTask, decode, encode
-from .mnist import LOADERS
 from .results import show_images
 from .spelling import UNITS
 from .task import Data, LayerFactory, Run
 
 NAMES = UNITS[:10]
 SYMBOLS = SIGNS + "".join(sorted(set("".join(NAMES))))
-EPOCHS = {"mnist": 1, "digits": 30}
 SHOWN = 10
 
 
@@ -47,7 +45,7 @@ class CaptionModel(WordModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Caption(WordTask):
+class Caption(WordTask, ImageTask):
     """Image in, the digit's name out.
 
     Args:
@@ -55,28 +53,17 @@ class Caption(WordTask):
         learning_rate: of Adam.
         embedding_size: features of an embedded letter.
         hidden_size: features of the recurrent layer.
-        data: "mnist" (60,000 and 10,000 images, 28 x 28) or "digits" (1,437 and 360 images, 8 x 8).
+        data: as for any task on images.
     """
 
     name: ClassVar[str] = "caption"
     layer: ClassVar[str] = "GRU"
+    epochs_on: ClassVar[Mapping[str, int]] = {"mnist": 1, "digits": 30}
 
     batch_size: int = 64
     learning_rate: float = 0.002
     embedding_size: int = 16
     hidden_size: int = 64
-    data: str = "mnist"
-
-    @property
-    def epochs(self) -> int:
-        """How often the training images are seen where nobody says."""
-        return EPOCHS[self.data]
-
-    @classmethod
-    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add `--data`."""
-        help = "images to name: mnist (28 x 28, fetched once), digits (8 x 8, no network); default mnist"
-        parser.add_argument("--data", choices=list(LOADERS), default=cls.data, help=help)
 
     def load(self) -> Data:
         """Return the images, pixels from 0 to 1, and their digits' names.
@@ -84,7 +71,7 @@ class Caption(WordTask):
         Raises:
             TaskError: MNIST cannot be had, or is damaged.
         """
-        return named(LOADERS[self.data]())
+        return named(super().load())
 
     def model(self, layer: LayerFactory, data: Data) -> nn.Module:
         """Return a new model around one recurrent layer."""

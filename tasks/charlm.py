@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from matplotlib.axes import Axes
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .command_line import main
+from .state import State, detached
 from .task import Data, LayerFactory, Run, Task, TaskError
 from .text import SYMBOLS, decode, encode, letters, load_time_machine, load_zen, read_text
 
@@ -42,16 +43,11 @@ class CharacterModel(nn.Module):
         self.recurrent = layer(len(SYMBOLS), hidden_size, batch_first=True)
         self.readout = nn.Linear(hidden_size, len(SYMBOLS))
 
-    def forward(self, characters: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    def forward(self, characters: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Return the logits (batch, seq_len, classes) of the characters (batch, seq_len), and the state."""
         one_hot = functional.one_hot(characters, len(SYMBOLS)).to(self.readout.weight.dtype)
         output, state = self.recurrent(one_hot, state)
         return self.readout(output), state
-
-
-def detach(state: Any) -> Any:
-    """Return a state, a tensor or a tuple of them, that no gradient flows through."""
-    return state.detach() if isinstance(state, Tensor) else tuple(s.detach() for s in state)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +154,7 @@ class Charlm(Task):
             window = starts.unsqueeze(1) + torch.arange(self.steps, device=starts.device)  # (batch, steps)
             logits, state = model(characters[window], state)
             yield functional.cross_entropy(logits.flatten(0, 1), target[window].flatten())
-            state = detach(state) if self.sampling == "sequential" else None
+            state = detached(state) if self.sampling == "sequential" else None
 
     def evaluate(self, model: nn.Module, data: Data) -> float:
         """Return the perplexity on the training text, its windows sampled in the way they are in training."""

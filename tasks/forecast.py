@@ -34,8 +34,8 @@ def load_eeg() -> NDArray[np.float64]:
 
     Source: https://matplotlib.org/stable/gallery/specialty_plots/mri_with_eeg.html
     """
-    with get_sample_data("eeg.dat") as file:
-        return np.frombuffer(file.read(), dtype=np.float64).reshape(800, 4)[:, 0]
+    electrodes: NDArray[np.float64] = np.fromfile(get_sample_data("eeg.dat", asfileobj=False)).reshape(800, 4)
+    return electrodes[:, 0]
 
 
 LOADERS: dict[str, Callable[[], NDArray[np.float64]]] = {"sine": load_sine, "eeg": load_eeg}

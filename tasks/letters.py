@@ -10,13 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
+from .state import State, hidden
 from .task import Data, LayerFactory, Task
 
 PADDING, START, END = range(3)
 SIGNS = "_<>"  # stand for them, in this order, in front of an alphabet's letters
-
-State = Tensor | tuple[Tensor, Tensor] | None
-"""What a recurrent layer starts from: h_0, for an LSTM with c_0; None for zeros."""
 
 
 def encode(words: Sequence[str], symbols: str) -> Tensor:
@@ -43,11 +41,6 @@ def lengths(letters: Tensor) -> Tensor:
     return (letters != PADDING).sum(1)
 
 
-def hidden(state: Tensor | tuple[Tensor, Tensor]) -> Tensor:
-    """Return a state's h: all of it, or an LSTM's first half."""
-    return state[0] if isinstance(state, tuple) else state
-
-
 class Decoder(nn.Module):
     """Embedding of the last letter, recurrent layer and readout of the next letter.
 
@@ -68,12 +61,12 @@ class Decoder(nn.Module):
         self.recurrent = layer(self.input_size, hidden_size, batch_first=True)
         self.readout = nn.Linear(hidden_size, letters)
 
-    def forward(self, letters: Tensor, state: State, context: Tensor | None = None) -> tuple[Tensor, State]:
+    def forward(self, letters: Tensor, state: State | None, context: Tensor | None = None) -> tuple[Tensor, State]:
         """Read letters and foretell after each the next.
 
         Args:
             letters: (batch, seq_len).
-            state: before the first letter.
+            state: before the first letter; zeros by default.
             context: (batch, context_size), if the decoder takes one.
 
         Returns:
@@ -92,14 +85,14 @@ class Decoder(nn.Module):
             _, state = self.recurrent(h_0.new_zeros(1, 1, self.input_size))
         return (h_0, torch.zeros_like(h_0)) if isinstance(state, tuple) else h_0
 
-    def teach(self, words: Tensor, state: State, context: Tensor | None = None) -> Tensor:
+    def teach(self, words: Tensor, state: State | None, context: Tensor | None = None) -> Tensor:
         """Return the logits (batch, seq_len, letters) of words (batch, seq_len), all before each letter being right."""
         before = functional.pad(words[:, :-1], (1, 0), value=START)
         logits: Tensor
         logits, _ = self(before, state, context)
         return logits
 
-    def write(self, longest: int, state: State, context: Tensor | None = None) -> Tensor:
+    def write(self, longest: int, state: State | None, context: Tensor | None = None) -> Tensor:
         """Return words (batch, longest), each letter the likeliest after those written; behind END is PADDING."""
         known = context if state is None else hidden(state)
         assert known is not None  # without either the decoder would write the same word whatever it is asked

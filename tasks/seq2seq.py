@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from .command_line import main
-from .letters import SIGNS, Decoder, WordModel, WordTask, decode, encode, hidden, lengths
+from .letters import SIGNS, Decoder, WordModel, WordTask, decode, encode, lengths
 from .spelling import TENS, UNITS, spell
+from .state import hidden
 from .task import Data, LayerFactory, Run
 
 DIRECTIONS = ("to-words", "to-digits")

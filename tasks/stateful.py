@@ -17,7 +17,7 @@ import argparse
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from matplotlib.axes import Axes
@@ -25,17 +25,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .command_line import main
+from .state import State, detached
 from .task import Data, LayerFactory, Run, Task, TaskError
 
 STATES = ("carried", "zero", "attached")
 WINDOW = 10  # points, half a wave
 TRAINING, TEST = 100, 20  # windows
 SHOWN = 6  # windows in the picture
-
-
-def detached(state: Any) -> Any:
-    """Return a state without the graph that computed it; an LSTM's is a pair."""
-    return state.detach() if isinstance(state, Tensor) else tuple(part.detach() for part in state)
 
 
 class StatefulModel(nn.Module):
@@ -54,7 +50,7 @@ class StatefulModel(nn.Module):
         for parameter in self.parameters():
             nn.init.normal_(parameter, mean=0.0, std=weight_std)
 
-    def forward(self, points: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    def forward(self, points: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Return the predictions (batch, seq_len, 1) for points (batch, seq_len, 1), and the state after them."""
         output, state = self.recurrent(points, state)
         return self.readout(output), state
@@ -98,7 +94,7 @@ class Stateful(Task):
         The test windows follow the training windows.
         """
         angle = torch.arange((TRAINING + TEST) * WINDOW, dtype=torch.float64) * (math.pi / WINDOW)
-        parts = [curve.reshape(-1, WINDOW, 1).split([TRAINING, TEST]) for curve in (angle.sin(), angle.cos())]
+        parts = [torch.split(curve.reshape(-1, WINDOW, 1), [TRAINING, TEST]) for curve in (angle.sin(), angle.cos())]
         (train_input, test_input), (train_target, test_target) = parts
         return Data("sine", train_input, train_target, test_input, test_target)
 
@@ -108,7 +104,7 @@ class Stateful(Task):
 
     def batches(self, data: Data, generator: torch.Generator) -> Sequence[Tensor]:
         """Return the training windows in the order of time, one in a batch."""
-        return torch.arange(len(data.train_input), device=data.train_input.device).split(1)
+        return torch.split(torch.arange(len(data.train_input), device=data.train_input.device), 1)
 
     def losses(self, model: nn.Module, data: Data, batches: Iterable[Tensor]) -> Iterator[Tensor]:
         """Yield each window's loss, and hold the state that the next one begins with.
@@ -151,8 +147,8 @@ class Stateful(Task):
         axes.plot(window, truth, color="0.8", linewidth=6, label="cosine")
         for place, run in enumerate(runs):
             predictions = self.answers(run.model, data)[:SHOWN].flatten().cpu()
-            style = {"color": f"C{place}", "linewidth": 1.5 * (len(runs) - place), "marker": "."}
-            axes.plot(window, predictions, **style, label=run.implementation)
+            width = 1.5 * (len(runs) - place)
+            axes.plot(window, predictions, color=f"C{place}", linewidth=width, marker=".", label=run.implementation)
         axes.set_xticks(range(first, first + SHOWN + 1))
         axes.set(xlabel="window (after those trained on)", ylabel="prediction", ylim=(-1.6, 1.6))
         axes.grid(alpha=0.3, axis="x")

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from rnn_parity.tasks.letters import END, PADDING, SIGNS, START, Decoder, State, decode, encode, lengths
+from rnn_parity.tasks.letters import END, PADDING, SIGNS, START, Decoder, decode, encode, lengths
+from rnn_parity.tasks.state import State
 
 SYMBOLS = SIGNS + "abc"
 
