@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ import torch
 
 from . import TASKS
 from .command_line import main as train
+from .manytomany import SHAPES
 from .task import Task
 
 INTRODUCTION = """# Gallery
@@ -52,7 +54,15 @@ class Exhibit(NamedTuple):
         return " ".join((f"python -m rnn_parity.tasks.{self.task}", *self.options))
 
 
-EXHIBITS = tuple(Exhibit(task) for task in TASKS)
+OPTIONS: dict[str, list[tuple[str, ...]]] = {
+    "birnn": [("--readout", "last"), ("--readout", "final")],
+    "forecast": [("--ahead", "10"), ("--data", "eeg", "--ahead", "10")],
+    "manytomany": [("--shape", shape) for shape in SHAPES],
+    "seq2seq": [("--direction", "to-words"), ("--direction", "to-digits", "--context", "input")],
+}
+"""What is shown of the tasks that have more to show than their defaults."""
+
+EXHIBITS = tuple(Exhibit(task, options) for task in TASKS for options in OPTIONS.get(task, [()]))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -112,22 +122,27 @@ def write_page(out: Path, runs: Path, shown: Sequence[Exhibit]) -> None:
     """
     pictures = out / "gallery"
     pictures.mkdir(parents=True, exist_ok=True)
-    parts = []
-    for exhibit in shown:
-        shutil.copyfile(runs / exhibit.name / "curves.png", pictures / f"{exhibit.name}.png")
-        parts.append("\n".join(_part(exhibit, runs / exhibit.name)))
+    lines = []
+    for task, exhibits in groupby(shown, key=lambda exhibit: exhibit.task):
+        lines += [f"## {task}", "", (sys.modules[task_type(task).__module__].__doc__ or "").strip(), ""]
+        for exhibit in exhibits:
+            shutil.copyfile(runs / exhibit.name / "curves.png", pictures / f"{exhibit.name}.png")
+            lines += _part(exhibit, runs / exhibit.name)
     torch_version = f"torch {torch.__version__}, Python {platform.python_version()}"
-    (out / "gallery.md").write_text(INTRODUCTION + f"Measured with {torch_version}.\n\n" + "\n".join(parts))
+    (out / "gallery.md").write_text(INTRODUCTION + f"Measured with {torch_version}.\n\n" + "\n".join(lines))
 
 
 def _part(exhibit: Exhibit, folder: Path) -> Iterator[str]:
-    """Yield the lines about one exhibit: what it is, its picture, what was measured."""
-    summary = (sys.modules[task_type(exhibit.task).__module__].__doc__ or "").strip()
-    yield from (f"## {exhibit.name}", "", summary, "", f"    {exhibit.command}", "")
+    """Yield the lines about one exhibit: its command, its picture, what was measured."""
+    if exhibit.options:
+        yield from (f"### {' '.join(exhibit.options)}", "")
+    yield from (f"    {exhibit.command}", "")
     yield from (f"![{exhibit.name}: loss and answers](gallery/{exhibit.name}.png)", "")
     measured = [json.loads(path.read_text()) for path in sorted(folder.glob("*/metrics.json"))]
-    data = measured[0]["data"]
-    yield f"Data {data['name']}: {data['train_examples']:,} training and {data['test_examples']:,} test examples."
+    data, settings = measured[0]["data"], measured[0]["settings"]
+    where = measured[0]["machine"]["accelerator"] or f"the CPU, {settings['threads']} thread(s)"
+    examples = f"{data['train_examples']:,} training and {data['test_examples']:,} test examples"
+    yield f"Data {data['name']}: {examples}; trained on {where}, seed {settings['seed']}."
     yield ""
     yield f"| implementation | parameters | epochs | {measured[0]['metric']} | final loss | seconds an epoch |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: |"
