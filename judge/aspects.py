@@ -162,11 +162,11 @@ def trial_named(aspect: str, name: str) -> Trial:
 
 
 def in_rounds(trials: Sequence[Trial], examples: int, seed: int) -> Iterator[tuple[Trial, dict[str, Any]]]:
-    """Yield trials and how to `examine` them: some cases of each trial, then others of each, the stretched last."""
+    """Yield trials and how to `examine` them: some cases of each trial, then others, the stretched ones among them."""
     for number, share in enumerate(ROUNDS, start=1):
         for trial in trials:
-            drawn, last = max(1, round(share * examples)), number == len(ROUNDS)
-            yield trial, {"examples": drawn, "random_seed": len(ROUNDS) * seed + number, "stretched": last}
+            drawn = max(1, round(share * examples))
+            yield trial, {"examples": drawn, "random_seed": len(ROUNDS) * seed + number, "stretched": number == 2}
 
 
 def replay(target: Any, aspect: str, name: str, case: Case) -> None:
