@@ -1,13 +1,15 @@
 """Teach an RNN to answer "hello" with "ohlol", letter by letter."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from .command_line import main
-from .task import Data, LayerFactory, Task
+from .task import Data, LayerFactory, Run, Task
 
 LETTERS = "ehilo"  # i is in neither word: the model has to learn not to guess it
 INPUT, TARGET = "hello", "ohlol"
@@ -71,6 +73,19 @@ class Hello(Task):
     def note(self, model: nn.Module, data: Data) -> str:
         """Return the epoch's guess."""
         return f"guess {self.guess(model, data)}"
+
+    @torch.no_grad()
+    def illustrate(self, axes: Axes, runs: Sequence[Run], data: Data) -> None:
+        """Draw how likely each model holds each letter of the answer, at its step."""
+        for place, run in enumerate(runs):
+            probability = run.model(data.test_input)[0].softmax(-1)  # (seq_len, classes)
+            of_target = probability.gather(-1, data.test_target[0].unsqueeze(-1)).squeeze(-1)
+            width = 0.8 / len(runs)
+            steps = [k + (place - (len(runs) - 1) / 2) * width for k in range(len(TARGET))]
+            axes.bar(steps, of_target.cpu(), width, color=f"C{place}", label=self.guess(run.model, data))
+        axes.set_xticks(range(len(TARGET)), [f"{read} to {due}" for read, due in zip(INPUT, TARGET, strict=True)])
+        axes.set(xlabel="letter read, and the one due", ylabel="probability of the one due", ylim=(0, 1.3))
+        axes.legend(title="answers", ncols=len(runs), loc="upper center")
 
 
 if __name__ == "__main__":

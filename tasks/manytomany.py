@@ -10,15 +10,16 @@ n-to-m       the last four of ten bits, backwards: a decoder goes on from the st
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from .command_line import main
-from .task import Data, LayerFactory, Task
+from .task import Data, LayerFactory, Run, Task
 
 MOST = 2000  # examples
 HELD_OUT = 5  # one in so many
@@ -187,6 +188,12 @@ class ManyToMany(Task):
             f"{text(given)} -> {text(answer)}" + ("" if answer.equal(truth) else f", but {text(truth)} is right")
             for given, answer, truth in zip(inputs, self.predict(model, inputs), data.test_target, strict=False)
         )
+
+    def illustrate(self, axes: Axes, runs: Sequence[Run], data: Data) -> None:
+        """Draw how the accuracy grew, over each model's answer to the first test input."""
+        super().illustrate(axes, runs, data)
+        answers = (f"{run.implementation}: {self.closing(run.model, data).splitlines()[0]}" for run in runs)
+        axes.set_xlabel("\n".join(["epoch", *answers]))
 
 
 if __name__ == "__main__":
