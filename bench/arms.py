@@ -124,6 +124,7 @@ def make_arm(arm: str, setting: Setting, device: str) -> Arm:
     if arm == "compiled":
         if setting.shape != COMPILED_SHAPE:
             raise LeftOut(f"compiled at {COMPILED_SHAPE} alone: compiling takes longer with every step")
+        torch.compiler.reset()  # else it gives up after some layers, and runs them as they are
         layer = torch.compile(layer)
     if arm == "checkpointed":
         fused = import_module(MODULES["fused"])
@@ -191,7 +192,7 @@ def captured(call: Callable[[], list[Tensor]]) -> Callable[[], list[Tensor]]:
     except RuntimeError as error:
         raise LeftOut(f"no CUDA graph: {str(error).splitlines()[0]}") from error
 
-    def replay() -> list[Tensor]:
+    def replay(keep: Any = call) -> list[Tensor]:  # the graph reads the call's input and weights, so they must live on
         graph.replay()
         return results
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from rnn_parity.bench.arms import Setting
+from rnn_parity.bench.arms import SHAPES, Setting
 
 # (arm, layer) -> forward, training; a layer is named by what sets it apart. The interval's upper end counts.
 TIME: dict[tuple[str, str], tuple[float | None, float | None]] = {
@@ -43,8 +43,8 @@ class Outcome(NamedTuple):
 
 
 def time_goal(arm: str, setting: Setting, step: str, device: str) -> float | None:
-    """Return the goal of an arm's time over the built-in's; None where there is none, as on a GPU."""
+    """Return the goal of an arm's time over the built-in's; None where there is none, as on a GPU and for other shapes."""
     too_small = arm == "manual" and setting.shape.B * setting.shape.H < MANUAL_FROM
-    if device != "cpu" or too_small:
+    if device != "cpu" or too_small or setting.shape not in SHAPES:
         return None
     return TIME.get((arm, setting.name), (None, None))[step == "training"]

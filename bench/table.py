@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rnn_parity.bench.arms import ARMS, KINDS, SHAPES, STEPS, Setting, Shape
+from rnn_parity.bench.arms import ARMS, COMPILED_SHAPE, SHAPES, STEPS, Setting, Shape
 from rnn_parity.bench.goals import FLAT, MEMORY, Outcome, time_goal
 
 
@@ -41,14 +41,12 @@ def setting_of(timing: dict[str, Any]) -> Setting:
 def outcomes(measured: dict[str, Any]) -> Iterator[Outcome]:
     """Return every goal with what was measured of it."""
     for timing in measured["timings"]:
-        setting, base = setting_of(timing), timing["arms"]["builtin"]
-        for name, arm in timing["arms"].items():
-            what = f"{name} {setting} {timing['step']}"
-            goal = time_goal(name, setting, timing["step"], measured["device"]) if shown(setting) else None
-            if goal is not None:
-                yield Outcome(what, goal, arm["high"])
-            if name == "fused" and timing["step"] == "training" and arm["peak_bytes"] and shown(setting):
-                yield Outcome(f"{what}: memory", MEMORY, arm["peak_bytes"] / base["peak_bytes"])
+        setting, step, found = setting_of(timing), timing["step"], timing["arms"]
+        for name, arm in found.items():
+            if (goal := time_goal(name, setting, step, measured["device"])) is not None:
+                yield Outcome(f"{name} {setting} {step}", goal, arm["high"])
+        if (share := memory_share(timing)) is not None and setting.shape in SHAPES:
+            yield Outcome(f"fused {setting} memory", MEMORY, share)
     for long in measured["long"]:
         if "fused" in (arms := long["arms"]):
             yield Outcome(f"fused {long['setting']}: time per step", FLAT, arms["fused"]["flat"]["high"])
@@ -58,7 +56,7 @@ def outcomes(measured: dict[str, Any]) -> Iterator[Outcome]:
 
 def shown(setting: Setting) -> bool:
     """Whether a setting is in the table, not only in the pictures."""
-    return setting.shape in SHAPES or setting.name not in KINDS
+    return setting.shape in (*SHAPES, COMPILED_SHAPE)
 
 
 def table(measured: dict[str, Any], step: str) -> list[str]:
@@ -74,7 +72,10 @@ def table(measured: dict[str, Any], step: str) -> list[str]:
             goal = time_goal(name, setting, step, measured["device"])
             cells.append(multiple(found.get(name), goal))
         if step == "training":
-            cells.append(memory(found))
+            share = memory_share(timing)
+            cells.append(
+                "" if share is None else f"{share:.2f}" + f", {Outcome('', MEMORY, share)}" * (setting.shape in SHAPES)
+            )
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -87,11 +88,12 @@ def multiple(arm: dict[str, Any] | None, goal: float | None) -> str:
     return f"{arm['median']:.2f} ({arm['low']:.2f} to {arm['high']:.2f}){outcome}"
 
 
-def memory(found: dict[str, Any]) -> str:
-    if "fused" not in found or found["fused"]["peak_bytes"] is None:
-        return ""
-    measured = found["fused"]["peak_bytes"] / found["builtin"]["peak_bytes"]
-    return f"{measured:.2f}, {Outcome('', MEMORY, measured)}"
+def memory_share(timing: dict[str, Any]) -> float | None:
+    """The fused layer's peak in training over the built-in's; None where it was not taken."""
+    found = timing["arms"]
+    if timing["step"] != "training" or "fused" not in found or not found["fused"]["peak_bytes"]:
+        return None
+    return float(found["fused"]["peak_bytes"] / found["builtin"]["peak_bytes"])
 
 
 def long_table(measured: dict[str, Any]) -> list[str]:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from rnn_parity.bench import arms, compare
+from rnn_parity.bench import arms, compare, rounds
 from rnn_parity.bench.arms import KINDS, LeftOut, Setting, Shape, Truth, make_arm, make_call, make_input
 from rnn_parity.bench.goals import Outcome, time_goal
 from rnn_parity.bench.memory import peak_bytes
@@ -28,28 +27,37 @@ def test_the_ratio_is_the_median_of_the_rounds_and_leaves_out_those_that_were_sa
 
 
 def test_the_interval_s_ends_are_the_order_statistics_of_the_binomial() -> None:
-    rounds, found = 25, ratio([float(i) for i in range(1, 26)], [1.0] * 25)
-    outside = [binom.cdf(k, rounds, 0.5) for k in range(rounds)]
-    largest = max(k for k in range(rounds) if outside[k] <= 0.025)  # that many below still leave 97.5 %
-    assert (found.median, found.low, found.high) == (13, largest + 1, rounds - largest)
+    count, found = 25, ratio([float(i) for i in range(1, 26)], [1.0] * 25)
+    outside = [binom.cdf(k, count, 0.5) for k in range(count)]
+    largest = max(k for k in range(count) if outside[k] <= 0.025)  # that many below still leave 97.5 %
+    assert (found.median, found.low, found.high) == (13, largest + 1, count - largest)
 
 
-def test_in_the_next_round_the_order_is_reversed() -> None:
-    order: list[str] = []
-    calls: dict[str, Callable[[], None]] = {
-        name: lambda name=name: (order.append(name), time.sleep(3e-3))[1] for name in "abc"
-    }
-    found = timed_rounds(calls, seconds=1e-9)
+@pytest.fixture
+def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the calls in the order in which they were timed; each call returns its name and duration."""
+    timed: list[str] = []
+
+    def duration(call: Callable[[], tuple[str, float]], times: int, device: str) -> float:
+        name, seconds = call()
+        timed.append(name)
+        return seconds
+
+    monkeypatch.setattr(rounds, "timed", duration)
+    return timed
+
+
+def test_in_the_next_round_the_order_is_reversed(order: list[str]) -> None:
+    found = timed_rounds({"a": lambda: ("a", 1.0), "b": lambda: ("b", 1.0), "c": lambda: ("c", 1.0)}, seconds=1e-9)
     assert "".join(order[6:]) == "abccba" * 3  # after two runs of each, to tell how long they take
     assert {name: len(rounds) for name, rounds in found.items()} == dict.fromkeys("abc", 6)
 
 
+@pytest.mark.usefixtures("order")
 def test_a_slow_call_sits_rounds_out_and_yet_gets_enough_of_them() -> None:
-    calls: dict[str, Callable[[], None]] = {"fast": lambda: time.sleep(2e-3), "slow": lambda: time.sleep(6e-2)}
-    found = timed_rounds(calls, seconds=0.01)
-    taken = sum(math.isfinite(duration) for duration in found["slow"])
-    assert 6 <= taken < len(found["slow"])
-    assert all(map(math.isfinite, found["fast"]))
+    found = timed_rounds({"fast": lambda: ("fast", 1.0), "slow": lambda: ("slow", 30.0)}, seconds=1e-9)
+    assert [turn for turn, duration in enumerate(found["slow"]) if math.isfinite(duration)] == [0, 3, 6, 9, 12, 15]
+    assert found["fast"] == [1.0] * 16
 
 
 def test_the_peak_counts_what_was_freed_within_the_call() -> None:
