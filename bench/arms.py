@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -207,8 +207,14 @@ def products(tf32: bool) -> Iterator[None]:
         yield
 
 
+def unit_roundoff(setting: Setting) -> float:
+    return 2**-11 if setting.tf32 else torch.finfo(getattr(torch, setting.dtype)).eps / 2
+
+
 class Truth:
     """The results of the built-in in float64 on the CPU, and how far those in the setting's own dtype are off.
+
+    Where that is float64 itself, those in float32 say it, scaled by the roundoffs: the weights are those of float32.
 
     Args:
         setting: what is computed.
@@ -221,9 +227,11 @@ class Truth:
         x, cotangent = make_input(setting, "cpu")
         arm = Arm(lambda x: data_of(exact(x)[0]), list(exact.parameters()))
         self.results = make_call(step, arm, x.to(torch.float64), cotangent.double())()
-        near = make_call(step, make_arm("builtin", setting, device), *make_input(setting, device))()
-        self.own_errors = self._errors(near)
-        self.unit_roundoff = 2**-11 if setting.tf32 else torch.finfo(getattr(torch, setting.dtype)).eps / 2
+        rough = replace(setting, dtype="float32") if setting.dtype == "float64" else setting
+        near = make_call(step, make_arm("builtin", rough, device), *make_input(rough, device))()
+        scale = unit_roundoff(setting) / unit_roundoff(rough)
+        self.own_errors = [scale * error for error in self._errors(near)]
+        self.unit_roundoff = unit_roundoff(setting)
 
     def _errors(self, found: list[Tensor]) -> list[Tensor]:
         pairs = zip(found, self.results, strict=True)

@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
 
 
 def time_goal(arm: str, setting: Setting, step: str, device: str) -> float | None:
-    """Return the goal of an arm's time over the built-in's; None where there is none, as on a GPU and for other shapes."""
+    """Return the goal of an arm's time over the built-in's; None where there is none."""
     too_small = arm == "manual" and setting.shape.B * setting.shape.H < MANUAL_FROM
     if device != "cpu" or too_small or setting.shape not in SHAPES:
         return None
