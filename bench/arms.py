@@ -1,5 +1,7 @@
 """What is timed: the settings, the implementations ("arms"), and the calls that all of them are timed by."""
 
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -41,6 +43,7 @@ SHAPES = [
 ]
 # The one shape that is compiled: the loop is unrolled, so that compiling takes longer with every step.
 COMPILED_SHAPE = Shape(64, 4, 28, 64)
+COMPILE_SECONDS = 30  # a layer that takes longer to compile is left out
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,10 @@ class Setting:
 
 class LeftOut(RuntimeError):
     """An arm that has no place in a setting; the message says why."""
+
+
+class OutOfTime(BaseException):
+    """A time limit has passed; no Exception, so that what is interrupted does not handle it."""
 
 
 class Arm(NamedTuple):
@@ -197,6 +204,25 @@ def captured(call: Callable[[], list[Tensor]]) -> Callable[[], list[Tensor]]:
         return results
 
     return replay
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise `OutOfTime` where the block takes longer; without limit on Windows, which has no alarm."""
+
+    def stop(*_: Any) -> None:
+        raise OutOfTime
+
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +92,17 @@ def test_an_arm_that_has_no_place_in_a_setting_says_why(setting: Setting) -> Non
         make_arm("per-sample", setting, "cpu")
     with pytest.raises(LeftOut, match="compiling takes longer"):
         make_arm("compiled", setting, "cpu")
+
+
+def test_what_takes_too_long_to_compile_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compile_forever(layer: torch.nn.Module) -> Callable[[torch.Tensor], None]:
+        return lambda x: time.sleep(60)
+
+    monkeypatch.setattr(torch, "compile", compile_forever)
+    monkeypatch.setattr(compare, "COMPILE_SECONDS", 0.05)
+    calls, left_out = compare.make_calls(Setting("RNN", arms.COMPILED_SHAPE), "forward", ["builtin", "compiled"], "cpu")
+    assert list(calls) == ["builtin"]
+    assert left_out == {"compiled": "compiling took longer than 0.05 s"}
 
 
 def test_goals_are_by_layer_and_none_on_a_gpu() -> None:
