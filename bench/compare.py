@@ -1,0 +1,237 @@
+"""Time the built-in, manual and fused layers side by side in one process, and measure their memory.
+
+    python -m rnn_parity.bench.compare --out FOLDER
+
+writes `compare.json` and the pictures into the folder and prints the table. In each round every arm runs once, in
+the next in reverse order; a ratio to the built-in is the median over the rounds, with its 95 % interval. Before an
+arm is timed its results are held against the built-in's.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from importlib import import_module
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from cpuinfo import get_cpu_info
+from tqdm import tqdm
+
+from rnn_parity.bench.arms import (
+    ARMS,
+    COMPILE_SECONDS,
+    COMPILED_SHAPE,
+    KINDS,
+    MODULES,
+    SHAPES,
+    STEPS,
+    LeftOut,
+    OutOfTime,
+    Setting,
+    Shape,
+    Truth,
+    captured,
+    make_arm,
+    make_call,
+    make_input,
+    products,
+    time_limit,
+)
+from rnn_parity.bench.long import measure_long
+from rnn_parity.bench.memory import peak_bytes
+from rnn_parity.bench.pictures import draw
+from rnn_parity.bench.rounds import Call, ratio, timed_rounds
+from rnn_parity.bench.table import report
+
+HIDDEN = (16, 64, 128, 256, 512)  # swept at B64 T28 I28
+BATCH = (1, 8, 64, 256)  # swept at T28 I28 H64
+LONG = (64, 256, 1024, 4096)
+
+
+def settings(device: str) -> list[Setting]:
+    """Return every setting of the table: on a GPU the shapes in each precision, eager and as a graph."""
+    if device == "cuda":
+        precisions = [("float32", False), ("float32", True), ("bfloat16", False), ("float16", False)]
+        return [
+            Setting(kind, shape, dtype, tf32=tf32, graph=graph)
+            for (dtype, tf32), graph, kind, shape in product(precisions, (False, True), KINDS, SHAPES)
+        ] + variants()
+    return [Setting(kind, shape) for kind in KINDS for shape in [*SHAPES, COMPILED_SHAPE]] + variants()
+
+
+def variants() -> list[Setting]:
+    """Return the settings that are no plain float32 layer of one direction."""
+    small, middle = SHAPES[1], SHAPES[2]
+    return [
+        *(Setting(kind, middle, bidirectional=True) for kind in ("RNN", "GRU")),
+        Setting("LSTM", middle, num_layers=2, bidirectional=True),
+        *(Setting(kind, small, dtype="float64") for kind in KINDS),
+        *(Setting(kind, small, packed=True) for kind in KINDS),
+    ]
+
+
+def sweeps() -> list[Setting]:
+    """Return the settings of the pictures: over the hidden size, and over the batch."""
+    shapes = dict.fromkeys([*(Shape(64, 28, 28, H) for H in HIDDEN), *(Shape(B, 28, 28, 64) for B in BATCH)])
+    return [Setting(kind, shape) for kind in KINDS for shape in shapes]
+
+
+def make_calls(setting: Setting, step: str, arms: Sequence[str], device: str) -> tuple[dict[str, Call], dict[str, str]]:
+    """Build each arm's call and hold its results against the truth.
+
+    Returns:
+        The calls by arm, the built-in's first.
+        Why each arm that is missing was left out.
+    """
+    truth, x = Truth(setting, step, device), make_input(setting, device)
+    calls: dict[str, Call] = {}
+    left_out = {}
+    for name in arms:
+        try:
+            call = make_call(step, make_arm(name, setting, device), *x)
+            if setting.graph:
+                call = captured(call)
+            with time_limit(COMPILE_SECONDS) if name == "compiled" else nullcontext():
+                results = call()
+            truth.assert_equal_results(results)
+            calls[name] = call
+        except LeftOut as reason:
+            left_out[name] = str(reason)
+        except OutOfTime:
+            left_out[name] = f"compiling took longer than {COMPILE_SECONDS} s"
+        except torch._dynamo.exc.TorchDynamoException as error:
+            left_out[name] = f"not compiled: {str(error).splitlines()[0]}"
+    return calls, left_out
+
+
+def measure(setting: Setting, step: str, arms: Sequence[str], device: str, seconds: float) -> dict[str, Any]:
+    """Time the arms of a setting side by side.
+
+    Args:
+        setting: what they compute.
+        step: "forward" or "training".
+        arms: of `ARMS`, "builtin" first.
+        device: "cpu" or "cuda".
+        seconds: how long to take rounds.
+
+    Returns:
+        The setting, and for each arm its median time, its ratio to the built-in's with the interval's ends, the number
+        of rounds and, in training, the bytes at its peak.
+
+    Raises:
+        AssertionError: an arm's results are not the built-in's.
+    """
+    with products(setting.tf32):
+        calls, left_out = make_calls(setting, step, arms, device)
+        rounds = timed_rounds(calls, seconds, device)
+        # A replayed graph allocates nothing: its memory is its own for good.
+        weighed = calls if step == "training" and not setting.graph else {}
+        peaks = {name: peak_bytes(call, device) for name, call in weighed.items()}
+    found = {
+        name: {
+            "seconds": float(np.nanmedian(times)),
+            **ratio(times, rounds["builtin"])._asdict(),
+            "rounds": int(np.isfinite(times).sum()),
+            "peak_bytes": peaks.get(name),
+        }
+        for name, times in rounds.items()
+    }
+    described = {**vars(setting), "shape": setting.shape._asdict(), "name": setting.name}
+    return {"setting": described, "step": step, "arms": found, "left_out": left_out}
+
+
+def run(device: str, arms: Sequence[str], seconds: float, lengths: Sequence[int]) -> dict[str, Any]:
+    """Measure everything.
+
+    Args:
+        device: "cpu" or "cuda".
+        arms: of `ARMS`, "builtin" first.
+        seconds: for all rounds together; what surrounds them comes on top.
+        lengths: steps of the long sequences.
+    """
+    start = time.perf_counter()
+    swept_arms = [name for name in arms if name in MODULES]
+    todo = [(setting, step, arms) for setting in settings(device) for step in STEPS]
+    listed = {setting for setting, _, _ in todo}
+    todo += [(setting, "training", swept_arms) for setting in sweeps() if setting not in listed]
+    share = seconds / (len(todo) + 10 * len(KINDS))  # a long sequence is worth ten settings
+    timings = [
+        measure(setting, step, chosen, device, share)
+        for setting, step, chosen in tqdm(todo, unit="setting", disable=None)
+    ]
+    return {
+        "machine": {
+            "cpu": get_cpu_info().get("brand_raw", "unknown"),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
+        },
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "timings": timings,
+        "long": [measure_long(kind, swept_arms, lengths, device, 10 * share) for kind in KINDS],
+        "seconds": round(time.perf_counter() - start),
+    }
+
+
+def options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="rnn_parity.bench.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default %(default)s")
+    parser.add_argument("--threads", type=int, default=2, help="default %(default)s")
+    parser.add_argument(
+        "--seconds", type=float, default=240, help="for all rounds; checks come on top; default %(default)s"
+    )
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS, metavar="ARM", help=", ".join(ARMS))
+    parser.add_argument(
+        "--steps",
+        nargs="+",
+        type=int,
+        default=LONG,
+        metavar="T",
+        help="of the long sequences, rising; default 64 to 4096",
+    )
+    chosen = parser.parse_args(argv)
+    if chosen.device == "cuda" and not torch.cuda.is_available():
+        parser.error("no CUDA device: torch.cuda.is_available() is False")
+    if chosen.threads < 1:
+        parser.error(f"--threads: expected at least 1, got {chosen.threads}")
+    if not 0 < chosen.seconds < float("inf"):
+        parser.error(f"--seconds: expected a positive number, got {chosen.seconds}")
+    if len(chosen.steps) < 2 or sorted(set(chosen.steps)) != list(chosen.steps) or chosen.steps[0] < 1:
+        parser.error(f"--steps: expected at least two rising positive numbers, got {chosen.steps}")
+    chosen.arms = [name for name in ARMS if name == "builtin" or name in chosen.arms]
+    for name in chosen.arms:
+        try:
+            import_module(MODULES.get(name, MODULES["manual"]))
+        except ImportError as error:
+            parser.error(f"--arms: {name}: {error}")
+    return chosen
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, write JSON and pictures, print the table."""
+    chosen = options(argv)
+    torch.set_num_threads(chosen.threads)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    measured = run(chosen.device, chosen.arms, chosen.seconds, chosen.steps)
+    (chosen.out / "compare.json").write_text(json.dumps(measured, indent=1) + "\n")
+    draw(measured, chosen.out)
+    print(report(measured))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

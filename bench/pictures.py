@@ -1,0 +1,137 @@
+"""Pictures of what `compare` measured: ratios over the sizes, and long sequences."""
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+from rnn_parity.bench.arms import KINDS
+
+COLOURS = {"builtin": "0.5", "manual": "tab:orange", "fused": "tab:blue", "checkpointed": "tab:green"}
+SWEEPS = {
+    "H": ("hidden size, at B64 T28", {"B": 64, "T": 28, "I": 28}),
+    "B": ("batch, at T28 H64", {"T": 28, "I": 28, "H": 64}),
+}
+
+# (x, (median, low, high)) of one arm
+Line = list[tuple[int, tuple[float, float, float]]]
+
+
+def draw(measured: dict[str, Any], folder: Path) -> None:
+    """Write `ratios.png` and `long.png`.
+
+    Args:
+        measured: what `compare.run` returns.
+        folder: an existing folder.
+    """
+    save(ratios(measured), folder / "ratios.png")
+    save(long(measured), folder / "long.png")
+
+
+def ratios(measured: dict[str, Any]) -> Figure:
+    """A training step's time over the built-in's: a column for each kind, over hidden size, batch and steps."""
+    figure = Figure(figsize=(11, 8.5), layout="constrained")
+    panels = figure.subplots(len(SWEEPS) + 1, len(KINDS), sharey=True, squeeze=False)
+    for column, kind in enumerate(KINDS):
+        panels[0, column].set_title(f"nn.{kind}")
+        for row, (size, (label, _)) in enumerate(SWEEPS.items()):
+            plot(panels[row, column], sweep(measured, kind, size), label)
+        plot(
+            panels[-1, column],
+            over_steps(measured, kind),
+            "steps, at B{} H{}".format(*measured["long"][0]["sizes"][::2]),
+        )
+    for panel in panels[:, 0]:
+        panel.set_ylabel("time / built-in")
+    label_arms(figure, panels[0, 0], panels[-1, 0])
+    figure.suptitle("A training step's time over the built-in's: median, and its 95 % interval")
+    return figure
+
+
+def sweep(measured: dict[str, Any], kind: str, size: str) -> dict[str, Line]:
+    """Return each arm's line over one size, all other sizes being those of the sweep."""
+    _, fixed = SWEEPS[size]
+    lines: dict[str, Line] = {}
+    for timing in measured["timings"]:
+        setting = timing["setting"]
+        if timing["step"] != "training" or setting["name"] != kind or not fixed.items() <= setting["shape"].items():
+            continue
+        for name, arm in timing["arms"].items():
+            if name in COLOURS:
+                lines.setdefault(name, []).append((setting["shape"][size], (arm["median"], arm["low"], arm["high"])))
+    return {name: sorted(line) for name, line in lines.items()}
+
+
+def over_steps(measured: dict[str, Any], kind: str) -> dict[str, Line]:
+    [found] = [long for long in measured["long"] if long["setting"] == kind]
+    return {
+        name: [(T, (r["median"], r["low"], r["high"])) for T, r in zip(found["steps"], arm["ratio"], strict=True)]
+        for name, arm in found["arms"].items()
+    }
+
+
+def plot(panel: Axes, lines: dict[str, Line], label: str) -> None:
+    """Draw each arm's line with its interval as a band, on logarithmic axes of base 2."""
+    panel.axhline(1, color=COLOURS["builtin"], linestyle="--", linewidth=1)
+    for name, line in lines.items():
+        if name == "builtin" or not line:
+            continue
+        x, figures = zip(*line, strict=True)
+        median, low, high = zip(*figures, strict=True)
+        panel.plot(x, median, color=COLOURS[name], marker="o", markersize=3, label=name)
+        panel.fill_between(x, low, high, color=COLOURS[name], alpha=0.2, linewidth=0)
+    panel.set_xscale("log", base=2)
+    panel.set_yscale("log", base=2)
+    plain(panel, sorted({x for line in lines.values() for x, _ in line}))
+    panel.set_xlabel(label)
+    panel.grid(alpha=0.3)
+
+
+def plain(panel: Axes, x: list[int]) -> None:
+    """Label the axes with plain numbers, x at the sizes that were measured."""
+    panel.set_xticks(x)
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_formatter(ScalarFormatter())
+        axis.set_minor_formatter(NullFormatter())
+
+
+def long(measured: dict[str, Any]) -> Figure:
+    """Time per step, and peak memory, of a training step over the number of steps."""
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    panels = figure.subplots(2, len(measured["long"]), sharex=True, sharey="row", squeeze=False)
+    for column, found in enumerate(measured["long"]):
+        time, memory = panels[:, column]
+        time.set_title(found["setting"])
+        for name, arm in found["arms"].items():
+            style = {"color": COLOURS[name], "marker": "o", "markersize": 3, "label": name}
+            time.plot(
+                found["steps"], [1e6 * s / T for s, T in zip(arm["seconds"], found["steps"], strict=True)], **style
+            )
+            memory.plot(found["steps"], [bytes / 2**20 for bytes in arm["peak_bytes"]], **style)
+        memory.set_yscale("log", base=2)
+        for panel in (time, memory):
+            panel.set_xscale("log", base=2)
+            plain(panel, found["steps"])
+            panel.grid(alpha=0.3)
+        time.set_ylim(bottom=0)
+        memory.set_xlabel("steps")
+    panels[0, 0].set_ylabel("time per step (µs)")
+    panels[1, 0].set_ylabel("peak memory (MiB)")
+    label_arms(figure, panels[0, 0])
+    figure.suptitle("A training step on long sequences, B{} I{} H{}".format(*measured["long"][0]["sizes"]))
+    return figure
+
+
+def label_arms(figure: Figure, *panels: Axes) -> None:
+    """Put one legend for all panels below them."""
+    arms = {name: line for panel in panels for line, name in zip(*panel.get_legend_handles_labels(), strict=True)}
+    if arms:
+        figure.legend(arms.values(), arms.keys(), loc="outside lower center", ncols=len(arms), frameon=False)
+
+
+def save(figure: Figure, path: Path) -> None:
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=110)

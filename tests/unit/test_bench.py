@@ -1,0 +1,246 @@
+"""The benchmarks: the ratio and its interval, the goals, what is written and printed."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from scipy.stats import binom
+
+from rnn_parity.bench import arms, compare, rounds
+from rnn_parity.bench.arms import KINDS, LeftOut, Setting, Shape, Truth, make_arm, make_call, make_input
+from rnn_parity.bench.goals import Outcome, time_goal
+from rnn_parity.bench.memory import peak_bytes
+from rnn_parity.bench.rounds import ratio, timed_rounds
+from rnn_parity.bench.table import main as print_table
+from rnn_parity.bench.table import outcomes
+
+TINY = Shape(2, 3, 4, 5)
+
+
+def test_the_ratio_is_the_median_of_the_rounds_and_leaves_out_those_that_were_sat_out() -> None:
+    assert ratio([1.0, 2.0, 9.0, math.nan], [1.0, 1.0, 1.0, 1.0]).median == 2
+
+
+def test_the_interval_s_ends_are_the_order_statistics_of_the_binomial() -> None:
+    count, found = 25, ratio([float(i) for i in range(1, 26)], [1.0] * 25)
+    outside = [binom.cdf(k, count, 0.5) for k in range(count)]
+    largest = max(k for k in range(count) if outside[k] <= 0.025)  # that many below still leave 97.5 %
+    assert (found.median, found.low, found.high) == (13, largest + 1, count - largest)
+
+
+@pytest.fixture
+def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the calls in the order in which they were timed; each call returns its name and duration."""
+    timed: list[str] = []
+
+    def duration(call: Callable[[], tuple[str, float]], times: int, device: str) -> float:
+        name, seconds = call()
+        timed.append(name)
+        return seconds
+
+    monkeypatch.setattr(rounds, "timed", duration)
+    return timed
+
+
+def test_in_the_next_round_the_order_is_reversed(order: list[str]) -> None:
+    found = timed_rounds({"a": lambda: ("a", 1.0), "b": lambda: ("b", 1.0), "c": lambda: ("c", 1.0)}, seconds=1e-9)
+    assert "".join(order[6:]) == "abccba" * 3  # after two runs of each, to tell how long they take
+    assert {name: len(rounds) for name, rounds in found.items()} == dict.fromkeys("abc", 6)
+
+
+@pytest.mark.usefixtures("order")
+def test_a_slow_call_sits_rounds_out_and_yet_gets_enough_of_them() -> None:
+    found = timed_rounds({"fast": lambda: ("fast", 1.0), "slow": lambda: ("slow", 30.0)}, seconds=1e-9)
+    assert [turn for turn, duration in enumerate(found["slow"]) if math.isfinite(duration)] == [0, 3, 6, 9, 12, 15]
+    assert found["fast"] == [1.0] * 16
+
+
+def test_the_peak_counts_what_was_freed_within_the_call() -> None:
+    def call() -> torch.Tensor:
+        for _ in range(3):
+            torch.empty(1000, 1000)
+        return torch.empty(500, 1000)
+
+    assert peak_bytes(call) == pytest.approx(4_000_000, rel=0.01)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"packed": True}, {"bidirectional": True, "num_layers": 2}, {"dtype": "float64"}],
+    ids=["plain", "packed", "stacked", "float64"],
+)
+def test_the_manual_layer_is_held_against_the_truth(kind: str, options: dict[str, Any]) -> None:
+    setting = Setting(kind, TINY, **options)
+    found = make_call("training", make_arm("manual", setting, "cpu"), *make_input(setting, "cpu"))()
+    truth = Truth(setting, "training", "cpu")
+    truth.assert_equal_results(found)
+    found[1] = found[1] * 1.001 + 1e-3
+    with pytest.raises(AssertionError, match="bound"):
+        truth.assert_equal_results(found)
+
+
+@pytest.mark.parametrize("setting", [Setting("GRU", TINY), Setting("RNN", TINY, packed=True)], ids=str)
+def test_an_arm_that_has_no_place_in_a_setting_says_why(setting: Setting) -> None:
+    with pytest.raises(LeftOut, match="the RNN of one layer"):
+        make_arm("per-sample", setting, "cpu")
+    with pytest.raises(LeftOut, match="compiling takes longer"):
+        make_arm("compiled", setting, "cpu")
+
+
+def test_what_takes_too_long_to_compile_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compile_forever(layer: torch.nn.Module) -> Callable[[torch.Tensor], None]:
+        return lambda x: time.sleep(60)
+
+    monkeypatch.setattr(torch, "compile", compile_forever)
+    monkeypatch.setattr(compare, "COMPILE_SECONDS", 0.05)
+    calls, left_out = compare.make_calls(Setting("RNN", arms.COMPILED_SHAPE), "forward", ["builtin", "compiled"], "cpu")
+    assert list(calls) == ["builtin"]
+    assert left_out == {"compiled": "compiling took longer than 0.05 s"}
+
+
+def test_goals_are_by_layer_and_none_on_a_gpu() -> None:
+    plain = Setting("GRU", Shape(64, 28, 28, 64))
+    assert time_goal("fused", plain, "forward", "cpu") == 0.90
+    assert time_goal("fused", replace(plain, dtype="float64"), "training", "cpu") == 0.70
+    assert time_goal("fused", replace(plain, bidirectional=True), "training", "cpu") == 0.60
+    assert time_goal("manual", plain, "training", "cpu") == 1.6
+    assert time_goal("manual", replace(plain, shape=Shape(10, 30, 5, 8)), "training", "cpu") is None
+    assert time_goal("fused", plain, "forward", "cuda") is None
+    assert str(Outcome("", 0.9, 0.9)) == "0.90 met"
+    assert str(Outcome("", 0.9, 0.91)) == "0.90 missed"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run over tiny settings writes, the manual layers standing in for the fused ones."""
+    folder = tmp_path_factory.mktemp("bench")
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(arms.MODULES, "fused", arms.MODULES["manual"])
+        patch.setattr(compare, "settings", lambda device: [Setting("RNN", arms.SHAPES[0])])
+        patch.setattr(compare, "sweeps", lambda: [Setting("RNN", Shape(64, 28, 28, 2))])
+        command = ["--out", str(folder), "--seconds", "0.1", "--threads", "1", "--steps", "2", "4"]
+        assert compare.main([*command, "--arms", "manual", "fused", "per-sample", "compiled"]) == 0
+    torch.set_num_threads(threads)
+    return folder
+
+
+def test_the_json_holds_every_setting_with_its_arms(written: Path) -> None:
+    saved = json.loads((written / "compare.json").read_text())
+    assert {"machine", "versions", "date", "device", "threads", "timings", "long"} <= saved.keys()
+    assert saved["threads"] == 1
+    forward, training, swept = saved["timings"]
+    assert (forward["step"], training["step"], swept["step"]) == ("forward", "training", "training")
+    for timing in (forward, training):
+        assert list(timing["arms"]) == ["builtin", "manual", "fused", "per-sample"]
+        assert list(timing["left_out"]) == ["compiled"]
+    for arm in training["arms"].values():
+        assert arm["low"] <= arm["median"] <= arm["high"]
+        assert arm["seconds"] > 0
+        assert arm["rounds"] >= 6
+        assert arm["peak_bytes"] > 0
+    assert training["arms"]["builtin"]["median"] == 1
+    assert [long["setting"] for long in saved["long"]] == list(KINDS)
+    for long in saved["long"]:
+        assert all(len(arm["seconds"]) == len(long["steps"]) == 2 for arm in long["arms"].values())
+
+
+def test_pictures_are_written(written: Path) -> None:
+    for name in ("ratios.png", "long.png"):
+        assert (written / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_says_which_goals_are_met(written: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = json.loads((written / "compare.json").read_text())
+    training = saved["timings"][1]["arms"]
+    training["fused"] |= {"median": 0.5, "low": 0.45, "high": 0.61, "peak_bytes": training["builtin"]["peak_bytes"]}
+    path = tmp_path / "compare.json"
+    path.write_text(json.dumps(saved))
+    assert print_table([str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "0.50 (0.45 to 0.61), 0.60 missed" in printed
+    assert "| 1.00, 1.30 met |" in printed
+    assert "- fused RNN B10 T30 I5 H8 training: 0.61, goal 0.60" in printed
+    assert "Left out, compiled" in printed
+    of_time = [goal for goal in outcomes(saved) if goal.what == "fused RNN B10 T30 I5 H8 training"]
+    assert [goal.met for goal in of_time] == [False]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "No such file"),
+        ("{", "expected the JSON that rnn_parity.bench.compare writes"),
+        ("[]", "no timings"),
+        ('{"benchmarks": []}', "no timings"),
+    ],
+)
+def test_a_file_that_will_not_do_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, problem: str
+) -> None:
+    path = tmp_path / "saved.json"
+    if content is not None:
+        path.write_text(content)
+    assert print_table([str(path)]) == 1
+    printed = capsys.readouterr()
+    assert not printed.out
+    assert printed.err.count("\n") == 1
+    assert problem in printed.err
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--arms", "fastest"], "invalid choice: 'fastest'"),
+        (["--threads", "0"], "--threads: expected at least 1, got 0"),
+        (["--seconds", "nan"], "--seconds: expected a positive number, got nan"),
+        (["--steps", "8", "4"], "--steps: expected at least two rising positive numbers, got [8, 4]"),
+        pytest.param(
+            ["--device", "cuda"],
+            "no CUDA device: torch.cuda.is_available() is False",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device"),
+        ),
+    ],
+)
+def test_a_wrong_option_is_a_usage_error_of_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], problem: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        compare.main(["--out", str(tmp_path), *options])
+    assert stopped.value.code == 2
+    assert problem in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_missing_arm_is_a_usage_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(arms.MODULES, "fused", "rnn_parity.manual.nowhere")
+    with pytest.raises(SystemExit):
+        compare.main(["--out", str(tmp_path), "--arms", "fused"])
+    assert "--arms: fused: No module named 'rnn_parity.manual.nowhere'" in capsys.readouterr().err
+
+
+def test_the_table_s_settings_are_the_same_kinds_on_a_gpu() -> None:
+    on_gpu = compare.settings("cuda")
+    assert {(s.dtype, s.tf32, s.graph) for s in on_gpu} >= {
+        (dtype, tf32, graph)
+        for dtype, tf32 in [("float32", False), ("float32", True), ("bfloat16", False), ("float16", False)]
+        for graph in (False, True)
+    }
+    assert len({*map(str, compare.settings("cpu"))}) == len(compare.settings("cpu")) == 15 + 3 + 9
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: torch.cuda.is_available() is False")
+@pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_a_gpu_is_measured_eager_and_as_a_graph(dtype: str, graph: bool) -> None:
+    setting = Setting("LSTM", Shape(8, 4, 16, 16), dtype, graph=graph)
+    found = compare.measure(setting, "training", ["builtin", "manual"], "cuda", 0.1)
+    assert list(found["arms"]) == ["builtin", "manual"]
