@@ -153,7 +153,7 @@ def _gradients(
     d_final: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
     """Return the gradients of input, states and weights, by hand."""
-    input, *initial, weight_ih, weight_hh, _, _ = inputs
+    input, *_, weight_ih, weight_hh, _bias_ih, _bias_hh = inputs
     steps: Steps = ctx.steps
     dh = torch.empty_like(h)
     dh[: steps.batch] = 0

@@ -24,7 +24,7 @@ class Steps:
         self.rows = sum(self.batch_sizes)
         self.even = self.batch_sizes[-1] == self.batch
 
-    def split(self, rows: Float[Tensor, "rows *_"]) -> Sequence[Float[Tensor, "batch_t *_"]]:
+    def split(self, rows: Float[Tensor, "rows *features"]) -> Sequence[Float[Tensor, "batch_t *_"]]:
         """Return the rows of each step, as views."""
         if self.even:
             return rows.view(len(self.batch_sizes), self.batch, *rows.shape[1:]).unbind(0)
@@ -47,7 +47,7 @@ class Steps:
         whole[: self.batch] = initial
         return whole
 
-    def rows_before(self, whole: Float[Tensor, "batch+rows *_"]) -> Float[Tensor, "rows *_"]:
+    def rows_before(self, whole: Float[Tensor, "batch+rows *_"]) -> Float[Tensor, "rows *features"]:
         """Return, for the rows of all steps, the row of the same sequence at the step before.
 
         Args:
@@ -57,13 +57,13 @@ class Steps:
             return whole[: self.rows]
         return torch.cat(self.before(whole[: self.batch], self.split(whole[self.batch :])))
 
-    def last(self, rows: Float[Tensor, "rows *_"]) -> Float[Tensor, "batch *_"]:
+    def last(self, rows: Float[Tensor, "rows *features"]) -> Float[Tensor, "batch *_"]:
         """Return a copy of the last row of each sequence."""
         if self.even:
             return rows[self.rows - self.batch :].clone()
         return torch.cat([rows[first:end] for first, end, _ in reversed(self._ends())])
 
-    def add_to_last(self, rows: Float[Tensor, "rows *_"], state: Float[Tensor, "batch *_"]) -> None:
+    def add_to_last(self, rows: Float[Tensor, "rows *features"], state: Float[Tensor, "batch *_"]) -> None:
         """Add a state to the last row of each sequence, in place."""
         for first, end, sequence in self._ends():
             rows[first:end] += state[sequence : sequence + end - first]
