@@ -47,8 +47,8 @@ class Recurrence(Protocol):
         self,
         steps: Steps,
         saved: Sequence[Tensor],
-        h: Float[Tensor, "batch+rows hidden"],
-        dh: Float[Tensor, "batch+rows hidden"],
+        h: Float[Tensor, "all_rows hidden"],
+        dh: Float[Tensor, "all_rows hidden"],
         d_final: Sequence[Float[Tensor, "batch hidden"] | None],
         weight_hh: Float[Tensor, "gates*hidden hidden"],
     ) -> tuple[list[Tensor], Float[Tensor, "rows gates*hidden"], Float[Tensor, "rows hidden"] | None]:
@@ -102,9 +102,10 @@ class FusedRecurrence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, d_output: Tensor | None, *d_final: Tensor | None) -> tuple[Tensor | None, ...]:
         """Compute the gradients; step by step under autograd where they are to be differentiated again."""
-        inputs, (h, *saved) = ctx.saved_tensors[: 5 + ctx.states], ctx.saved_tensors[5 + ctx.states :]
+        tensors = ctx.saved_tensors  # once: checkpointing computes them when they are asked for
+        inputs, (h, *saved) = tensors[: 5 + ctx.states], tensors[5 + ctx.states :]
         needs = ctx.needs_input_grad[3:]
-        if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+        if torch.is_grad_enabled() or not all(map(_is_plain, (d_output, *d_final))):
             found = readable_gradients(ctx.readable, inputs, needs, (d_output, *d_final))
         elif torch.is_autocast_enabled(h.device.type):
             with torch.autocast(h.device.type, enabled=False):
@@ -141,6 +142,12 @@ def linear_into(out: Tensor, x: Tensor, weight: Tensor, *biases: Tensor | None) 
         torch.addmm(sum(present[1:], present[0]), x, weight.t(), out=out)
     else:
         torch.mm(x, weight.t(), out=out)
+
+
+def _is_plain(cotangent: Tensor | None) -> bool:
+    return cotangent is None or (
+        type(cotangent) is Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(cotangent)
+    )
 
 
 def _gradients(

@@ -24,30 +24,32 @@ class Steps:
         self.rows = sum(self.batch_sizes)
         self.even = self.batch_sizes[-1] == self.batch
 
-    def split(self, rows: Float[Tensor, "rows *features"]) -> Sequence[Float[Tensor, "batch_t *_"]]:
+    def split(self, rows: Float[Tensor, "rows ..."]) -> Sequence[Float[Tensor, "batch_t ..."]]:
         """Return the rows of each step, as views."""
         if self.even:
             return rows.view(len(self.batch_sizes), self.batch, *rows.shape[1:]).unbind(0)
         return rows.split(self.batch_sizes)
 
-    def before(self, initial: Float[Tensor, "batch *_"], steps: Sequence[Tensor]) -> list[Float[Tensor, "batch_t *_"]]:
+    def before(
+        self, initial: Float[Tensor, "batch ..."], steps: Sequence[Tensor]
+    ) -> list[Float[Tensor, "batch_t ..."]]:
         """Return what the sequences of each step had at the step before, as views: `initial` at the first."""
         earlier = [initial, *steps[:-1]]
         if self.even:
             return earlier
         return [rows[:size] for rows, size in zip(earlier, self.batch_sizes, strict=True)]
 
-    def leading(self, state: Float[Tensor, "batch *_"]) -> list[Float[Tensor, "batch_t *_"]]:
+    def leading(self, state: Float[Tensor, "batch ..."]) -> list[Float[Tensor, "batch_t ..."]]:
         """Return, for each step, the rows of a state whose sequences reach it, as views."""
         return [state if size == self.batch else state[:size] for size in self.batch_sizes]
 
-    def room_after(self, initial: Float[Tensor, "batch *_"]) -> Float[Tensor, "batch+rows *_"]:
+    def room_after(self, initial: Float[Tensor, "batch ..."]) -> Float[Tensor, "all_rows ..."]:
         """Return a copy of an initial state with room below it for the rows of all steps."""
         whole = initial.new_empty(self.batch + self.rows, *initial.shape[1:])
         whole[: self.batch] = initial
         return whole
 
-    def rows_before(self, whole: Float[Tensor, "batch+rows *_"]) -> Float[Tensor, "rows *features"]:
+    def rows_before(self, whole: Float[Tensor, "all_rows ..."]) -> Float[Tensor, "rows ..."]:
         """Return, for the rows of all steps, the row of the same sequence at the step before.
 
         Args:
@@ -57,13 +59,13 @@ class Steps:
             return whole[: self.rows]
         return torch.cat(self.before(whole[: self.batch], self.split(whole[self.batch :])))
 
-    def last(self, rows: Float[Tensor, "rows *features"]) -> Float[Tensor, "batch *_"]:
+    def last(self, rows: Float[Tensor, "rows ..."]) -> Float[Tensor, "batch ..."]:
         """Return a copy of the last row of each sequence."""
         if self.even:
             return rows[self.rows - self.batch :].clone()
         return torch.cat([rows[first:end] for first, end, _ in reversed(self._ends())])
 
-    def add_to_last(self, rows: Float[Tensor, "rows *features"], state: Float[Tensor, "batch *_"]) -> None:
+    def add_to_last(self, rows: Float[Tensor, "rows ..."], state: Float[Tensor, "batch ..."]) -> None:
         """Add a state to the last row of each sequence, in place."""
         for first, end, sequence in self._ends():
             rows[first:end] += state[sequence : sequence + end - first]
