@@ -146,7 +146,9 @@ def linear_into(out: Tensor, x: Tensor, weight: Tensor, *biases: Tensor | None) 
 
 def _is_plain(cotangent: Tensor | None) -> bool:
     return cotangent is None or (
-        type(cotangent) is Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(cotangent)
+        type(cotangent) is Tensor
+        and not torch._C._functorch.is_functorch_wrapped_tensor(cotangent)
+        and not torch._C._functorch.is_legacy_batchedtensor(cotangent)  # of torch.autograd.grad(is_grads_batched=True)
     )
 
 

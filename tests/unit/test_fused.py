@@ -78,7 +78,7 @@ def assert_equal_results(modules: tuple[nn.Module, nn.Module], input: Any, hx: A
     for module in modules:
         results.append(tensors_in(module(input, hx)))
         torch.manual_seed(1)
-        loss = sum((t * torch.randn_like(t)).sum() for t in results[-1])
+        loss = sum((t * torch.randn(t.shape, dtype=t.dtype)).sum() for t in results[-1])
         wanted = [*leaves, *(p for p in module.parameters() if p.requires_grad)]
         gradients.append(torch.autograd.grad(loss, wanted, retain_graph=True))
     for ours, theirs in zip(results[0] + [*gradients[0]], results[1] + [*gradients[1]], strict=True):
@@ -304,6 +304,7 @@ class TestLeftToTheStepFunction:
     def kind(self, request: pytest.FixtureRequest) -> str:
         return request.param
 
+    @pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning")  # PyTorch's own decompositions
     def test_forward_mode_derivatives(self, kind: str, x: Tensor, calls: list[str]) -> None:
         layer, readable = make(kind), getattr(manual, kind)(INPUT, HIDDEN, dtype=torch.float64)
         readable.load_state_dict(layer.state_dict())
@@ -312,6 +313,7 @@ class TestLeftToTheStepFunction:
         assert_same_digits(*derivatives)
         assert set(calls) == {"step by step"}
 
+    @pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning")
     def test_a_dual_tensor(self, kind: str, x: Tensor, calls: list[str]) -> None:
         layer = make(kind)
         with torch.autograd.forward_ad.dual_level():
