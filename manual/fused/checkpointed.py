@@ -50,9 +50,10 @@ class Checkpointed(nn.Module):
         time = 1 if input.dim() == 3 and getattr(self.layer, "batch_first", False) else 0
         steps = input.size(time) if input.dim() > 1 else 0
         if steps < 2:
-            return self.layer(input, hx)
+            output, hx = self.layer(input, hx)
+            return output, hx
         outputs = []
-        for piece in input.split(_piece_length(steps), time):
+        for piece in torch.split(input, _piece_length(steps), time):
             output, hx = checkpoint(self.layer, piece, hx, use_reentrant=False)
             outputs.append(output)
         return torch.cat(outputs, time), hx
@@ -61,9 +62,9 @@ class Checkpointed(nn.Module):
         """Run over pieces of packed data; a sequence that has ended keeps its state."""
         if hx is not None and input.sorted_indices is not None:
             hx = map_state(lambda s: s.index_select(1, input.sorted_indices), hx)
-        pieces = input.batch_sizes.split(_piece_length(len(input.batch_sizes)))
+        pieces = torch.split(input.batch_sizes, _piece_length(len(input.batch_sizes)))
         outputs = []
-        for batch_sizes, data in zip(pieces, input.data.split([int(p.sum()) for p in pieces]), strict=True):
+        for batch_sizes, data in zip(pieces, torch.split(input.data, [int(p.sum()) for p in pieces]), strict=True):
             going = int(batch_sizes[0])
             before = hx if hx is None else map_state(lambda s, n=going: s[:, :n].contiguous(), hx)
             output, after = checkpoint(self.layer, PackedSequence(data, batch_sizes), before, use_reentrant=False)

@@ -1,6 +1,7 @@
 """The GRU over all steps at once, with backpropagation through time."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ class GRURecurrence:
         x: Tensor,
         initial: Sequence[Tensor],
         h: Tensor,
-        weights: Sequence[Tensor | None],
+        weights: Sequence[Any],
         save: bool,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Compute the hidden states of all steps: see `Recurrence.forward`."""
@@ -47,7 +48,7 @@ class GRURecurrence:
         H = h.size(1)
         b_ih, b_hh = (None, None) if bias_ih is None else (bias_ih[: 2 * H], bias_hh[: 2 * H])
         gates, n = h.new_empty(steps.rows, 3 * H), torch.empty_like(h)
-        rz, (r, z, m) = gates[:, : 2 * H], gates.split(H, 1)
+        rz, (r, z, m) = gates[:, : 2 * H], gates.chunk(3, 1)
         linear_into(rz, x, weight_ih[: 2 * H], b_ih, b_hh)
         linear_into(n, x, weight_ih[2 * H :], None if bias_ih is None else bias_ih[2 * H :])
         m[:] = 0 if bias_hh is None else bias_hh[2 * H :]
@@ -73,16 +74,16 @@ class GRURecurrence:
     ) -> tuple[list[Tensor], Tensor, Tensor | None]:
         """Carry the gradients from the last step to the first: see `Recurrence.backward`."""
         gates, n = saved
-        r, z, m = gates.split(h.size(1), 1)
+        r, z, m = gates.chunk(3, 1)
         D = torch.empty_like(gates)
-        da_r, da_z, dm = D.split(h.size(1), 1)
+        da_r, da_z, dm = D.chunk(3, 1)
         da_n = tanh_backward(1 - z, n)
         torch.mul(da_n, r, out=dm)
         sigmoid_backward(da_n * m, r, grad_input=da_r)
         sigmoid_backward(steps.rows_before(h) - n, z, grad_input=da_z)
         # So far these are factors of dh_t.
         dh_steps = steps.split(dh[steps.batch :])
-        each_gate = steps.split(D.unflatten(1, (3, -1)))
+        each_gate = steps.split(D.view(steps.rows, 3, h.size(1)))
         loop = zip(
             steps.before(dh[: steps.batch], dh_steps),
             dh_steps,

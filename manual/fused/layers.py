@@ -48,21 +48,20 @@ class Fused:
             output, padded (seq, batch, hidden) or packed as the input.
             state, the final one, as the initial one.
         """
-        packed = isinstance(input, PackedSequence)
-        data = input.data if packed else input
+        data, batch_sizes = (input.data, input.batch_sizes) if isinstance(input, PackedSequence) else (input, None)
         states = (state,) if isinstance(state, Tensor) else state
         if not can_fuse([data, *states, *self.weights.values()]):
             return Unrolled(self.make_step(**self.weights))(input, state)
-        steps = Steps(input.batch_sizes.tolist() if packed else [data.size(1)] * data.size(0))
-        tensors = [data, *(s.squeeze(0) for s in states), *map(self.weights.get, WEIGHTS)]
+        steps = Steps([data.size(1)] * data.size(0) if batch_sizes is None else batch_sizes.tolist())
+        tensors: list[Any] = [data, *(s.squeeze(0) for s in states), *map(self.weights.get, WEIGHTS)]
         if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
-            again = _Again(self.make_step, input.batch_sizes if packed else None)
+            again = _Again(self.make_step, batch_sizes)
             output, *finals = FusedRecurrence.apply(self.recurrence, again, steps, *tensors)
         else:
             output, *finals = run(self.recurrence, steps, data, tensors[1:-4], tensors[-4:])
         finals = [s.unsqueeze(0) for s in finals]
         state = finals[0] if isinstance(state, Tensor) else tuple(finals)
-        return PackedSequence(output, *input[1:]) if packed else output, state
+        return PackedSequence(output, *input[1:]) if isinstance(input, PackedSequence) else output, state
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def can_fuse(tensors: Sequence[Tensor]) -> bool:
     first = tensors[0]
     return not (
         torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
+        or torch._C._get_tracing_state() is not None
         or torch._C._are_functorch_transforms_active()
         or torch.is_autocast_enabled(first.device.type)
         or not first.is_floating_point()
@@ -104,7 +103,7 @@ def _is_plain(tensor: Tensor) -> bool:
     return (
         type(tensor) in (Tensor, nn.Parameter)
         and tensor.layout == torch.strided
-        and forward_ad.unpack_dual(tensor).tangent is None
+        and forward_ad.unpack_dual(tensor).tangent is None  # type: ignore[no-untyped-call]
     )
 
 

@@ -1,6 +1,7 @@
 """The LSTM over all steps at once, with backpropagation through time."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,7 +42,7 @@ class LSTMRecurrence:
         x: Tensor,
         initial: Sequence[Tensor],
         h: Tensor,
-        weights: Sequence[Tensor | None],
+        weights: Sequence[Any],
         save: bool,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Compute the hidden states of all steps: see `Recurrence.forward`."""
@@ -50,7 +51,7 @@ class LSTMRecurrence:
         H = h.size(1)
         gates = h.new_empty(steps.rows, 4 * H)
         linear_into(gates, x, weight_ih, bias_ih, bias_hh)
-        i, f, a_g, o = gates.split(H, 1)
+        i, f, a_g, o = gates.chunk(4, 1)
         if save:
             c, g, tanh_c = steps.room_after(c_0), torch.empty_like(h), torch.empty_like(h)
             c_steps, g_steps, tanh_steps = map(steps.split, (c[steps.batch :], g, tanh_c))
@@ -84,9 +85,9 @@ class LSTMRecurrence:
         """Carry the gradients from the last step to the first: see `Recurrence.backward`."""
         gates, c, g, tanh_c = saved
         H = h.size(1)
-        i, f, _, o = gates.split(H, 1)
+        i, f, _, o = gates.chunk(4, 1)
         D = torch.empty_like(gates)
-        da_i, da_f, da_g, da_o = D.split(H, 1)
+        da_i, da_f, da_g, da_o = D.chunk(4, 1)
         sigmoid_backward(g, i, grad_input=da_i)
         sigmoid_backward(steps.rows_before(c), f, grad_input=da_f)
         tanh_backward(i, g, grad_input=da_g)
@@ -100,7 +101,7 @@ class LSTMRecurrence:
             dh_steps,
             steps.leading(dc),
             steps.leading(dc.unsqueeze(1)),
-            *map(steps.split, (dc_of_dh, D, D[:, : 3 * H].unflatten(1, (3, H)), da_o, f)),
+            *map(steps.split, (dc_of_dh, D, D[:, : 3 * H].view(steps.rows, 3, H), da_o, f)),
             strict=True,
         )
         for dh_prev, dh_t, dc_t, dc_t_each, dc_of_dh_t, D_t, da_ifg_t, da_o_t, f_t in reversed(list(loop)):

@@ -24,7 +24,7 @@ class Recurrence(Protocol):
         x: Float[Tensor, "rows input"],
         initial: Sequence[Float[Tensor, "batch hidden"]],
         h: Float[Tensor, "rows hidden"],
-        weights: Sequence[Tensor | None],
+        weights: Sequence[Any],
         save: bool,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Compute the hidden states of all steps.
@@ -203,7 +203,7 @@ def readable_gradients(
             views = [t if t is None else t.detach().requires_grad_(need) for t, need in zip(inputs, needs, strict=True)]
         results = readable(views)
     asked = [(result, d) for result, d in zip(results, cotangents, strict=True) if d is not None]
-    wanted = [view for view, need in zip(views, needs, strict=True) if need]
+    wanted = [view for view, need in zip(views, needs, strict=True) if need and view is not None]
     outputs, d_outputs = zip(*asked, strict=True)
     found = iter(torch.autograd.grad(outputs, wanted, d_outputs, create_graph=create_graph, allow_unused=True))
     return [next(found) if need else None for need in needs]

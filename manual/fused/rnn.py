@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ class RNNRecurrence:
         x: Tensor,
         initial: Sequence[Tensor],
         h: Tensor,
-        weights: Sequence[Tensor | None],
+        weights: Sequence[Any],
         save: bool,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Compute the hidden states of all steps: see `Recurrence.forward`."""

@@ -28,7 +28,7 @@ class Steps:
         """Return the rows of each step, as views."""
         if self.even:
             return rows.view(len(self.batch_sizes), self.batch, *rows.shape[1:]).unbind(0)
-        return rows.split(self.batch_sizes)
+        return torch.split(rows, self.batch_sizes)
 
     def before(
         self, initial: Float[Tensor, "batch ..."], steps: Sequence[Tensor]
