@@ -14,7 +14,7 @@ from ..structure import Layer, Sequences, State
 from ..unroll import Step, Unrolled, unroll
 from .gru import GRURecurrence
 from .lstm import LSTMRecurrence
-from .recurrence import FusedRecurrence, Recurrence, run
+from .recurrence import FusedRecurrence, Recurrence, run, under_autocast
 from .rnn import RNNRecurrence
 from .steps import Steps
 
@@ -93,7 +93,7 @@ def can_fuse(tensors: Sequence[Tensor]) -> bool:
         torch.compiler.is_compiling()
         or torch._C._get_tracing_state() is not None
         or torch._C._are_functorch_transforms_active()
-        or torch.is_autocast_enabled(first.device.type)
+        or under_autocast(first.device.type)
         or not first.is_floating_point()
         or any(not _is_plain(tensor) or tensor.dtype != first.dtype for tensor in tensors)
     )

@@ -107,7 +107,7 @@ class FusedRecurrence(torch.autograd.Function):
         needs = ctx.needs_input_grad[3:]
         if torch.is_grad_enabled() or not all(map(_is_plain, (d_output, *d_final))):
             found = readable_gradients(ctx.readable, inputs, needs, (d_output, *d_final))
-        elif torch.is_autocast_enabled(h.device.type):
+        elif under_autocast(h.device.type):
             with torch.autocast(h.device.type, enabled=False):
                 found = _gradients(ctx, inputs, h, saved, needs, d_output, d_final)
         else:
@@ -142,6 +142,11 @@ def linear_into(out: Tensor, x: Tensor, weight: Tensor, *biases: Tensor | None) 
         torch.addmm(sum(present[1:], present[0]), x, weight.t(), out=out)
     else:
         torch.mm(x, weight.t(), out=out)
+
+
+def under_autocast(device_type: str) -> bool:
+    """Whether autocast is enabled on devices of this type; some, such as meta, have none."""
+    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
 
 
 def _is_plain(cotangent: Tensor | None) -> bool:

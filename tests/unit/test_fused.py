@@ -297,6 +297,15 @@ def test_an_empty_batch_gives_empty_results_and_zero_gradients(kind: str) -> Non
     assert not any(p.grad.any() for p in layer.parameters())
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_computes_shapes_on_the_meta_device(kind: str) -> None:
+    layer = getattr(fused, kind)(INPUT, HIDDEN, device="meta")
+    output, _ = layer(torch.empty(SEQ, BATCH, INPUT, device="meta"))
+    output.sum().backward()
+    assert output.shape == (SEQ, BATCH, HIDDEN)
+    assert output.is_meta
+
+
 class TestLeftToTheStepFunction:
     """What a recurrence over all steps cannot take is computed step by step, to the same result."""
 
