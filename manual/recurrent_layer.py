@@ -169,14 +169,17 @@ class RecurrentLayer(nn.Module):
 
     def _layers(self, weights: list[list[Tensor]]) -> Layer:
         """One layer for each direction, in pairs where there are two, stacked."""
-        steps = (
-            self._step(**dict(zip(names, tensors, strict=True)))
+        layers = [
+            self._layer(**dict(zip(names, tensors, strict=True)))
             for names, tensors in zip(self._weight_names, weights, strict=True)
-        )
-        layers: list[Layer] = [Unrolled(step) for step in steps]
+        ]
         if self.bidirectional:
             layers = [Bidirectional(*pair) for pair in zip(layers[::2], layers[1::2], strict=True)]
         return Stacked(layers, self.dropout if self.training else 0.0)
+
+    def _layer(self, **weights: Tensor) -> Layer:
+        """One layer in one direction."""
+        return Unrolled(self._step(**weights))
 
     def _step(self, **weights: Tensor) -> Step:
         """The step function of one layer in one direction."""

@@ -101,7 +101,7 @@ def _parser(task_type: type[Task]) -> argparse.ArgumentParser:
             nargs="+",
             default=["builtin"],
             metavar="NAME",
-            help="layers to train: builtin, manual or MODULE:ATTRIBUTE, one after another from the same seed; "
+            help="layers to train: builtin, manual, fused or MODULE:ATTRIBUTE, one after another from the same seed; "
             "default builtin",
         )
     add("--device", type=_device, default=default_device, help="default %(default)s")

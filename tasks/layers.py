@@ -6,14 +6,14 @@ import torch
 
 from .task import LayerFactory, TaskError
 
-ALIASES = {"builtin": "torch.nn", "manual": "rnn_parity.manual"}
+ALIASES = {"builtin": "torch.nn", "manual": "rnn_parity.manual", "fused": "rnn_parity.manual.fused"}
 
 
 def find_layer(name: str, kind: str, device: torch.device | str = "cpu") -> LayerFactory:
     """Return the layer that an implementation's name stands for.
 
     Args:
-        name: "builtin", "manual" or MODULE:ATTRIBUTE.
+        name: "builtin", "manual", "fused" or MODULE:ATTRIBUTE.
         kind: the class an alias is asked for: "RNN", "GRU" or "LSTM".
         device: where the layer is tried.
 
@@ -25,7 +25,7 @@ def find_layer(name: str, kind: str, device: torch.device | str = "cpu") -> Laye
     """
     path = f"{ALIASES[name]}:{kind}" if name in ALIASES else name
     if ":" not in path:
-        raise TaskError(f"expected builtin, manual or MODULE:ATTRIBUTE, came {name!r}")
+        raise TaskError(f"expected builtin, manual, fused or MODULE:ATTRIBUTE, came {name!r}")
     try:
         layer: LayerFactory = pkgutil.resolve_name(path)
     except Exception as error:  # an import runs anybody's code

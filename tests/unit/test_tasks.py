@@ -49,7 +49,7 @@ def run(task: type[Task], out: Path, *options: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--implementation", "x"], "expected builtin, manual or MODULE:ATTRIBUTE, came 'x'"),
+        (["--implementation", "x"], "expected builtin, manual, fused or MODULE:ATTRIBUTE, came 'x'"),
         (["--implementation", "builtin", "nowhere:RNN"], "came 'nowhere:RNN': ModuleNotFoundError"),
         (["--implementation", "torch.nn:Nothing"], "came 'torch.nn:Nothing': AttributeError"),
         (["--implementation", ":"], "expected a layer that can be imported, came ':'"),
