@@ -144,9 +144,9 @@ def make_arm(arm: str, setting: Setting, device: str) -> Arm:
 def per_sample(setting: Setting, device: str) -> Arm:
     if setting.kind != "RNN" or setting.packed or setting.bidirectional or setting.num_layers > 1:
         raise LeftOut("written for the RNN of one layer and direction, on padded input")
-    parameters = list(make_layer("builtin", setting, device).parameters())
+    W_ih, W_hh, b_ih, b_hh = parameters = list(make_layer("builtin", setting, device).parameters())
     h_0 = torch.zeros(setting.shape.B, setting.shape.H, device=device, dtype=getattr(torch, setting.dtype))
-    return Arm(lambda x: manual.rnn_forward_per_sample(x, h_0, *parameters)[0], parameters)
+    return Arm(lambda x: manual.rnn_forward_per_sample(x, h_0, W_ih, W_hh, b_ih, b_hh)[0], parameters)
 
 
 def data_of(sequences: Tensor | PackedSequence) -> Tensor:
@@ -162,7 +162,7 @@ def make_input(setting: Setting, device: str) -> tuple[Any, Tensor]:
     if not setting.packed:
         return x.to(device), cotangent.to(device)
     lengths = torch.linspace(T, 1, B).round().long()
-    packed, packed_cotangent = (pack_padded_sequence(sequences, lengths).to(device) for sequences in (x, cotangent))
+    packed, packed_cotangent = (pack_padded_sequence(s.to(device), lengths) for s in (x, cotangent))
     return packed, packed_cotangent.data
 
 
@@ -186,7 +186,7 @@ def captured(call: Callable[[], list[Tensor]]) -> Callable[[], list[Tensor]]:
     Raises:
         LeftOut: it holds what a graph cannot, such as a copy from the CPU.
     """
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):  # what is set up at the first call must not be captured
         for _ in range(3):

@@ -82,7 +82,7 @@ class Hello(Task):
             of_target = probability.gather(-1, data.test_target[0].unsqueeze(-1)).squeeze(-1)
             width = 0.8 / len(runs)
             steps = [k + (place - (len(runs) - 1) / 2) * width for k in range(len(TARGET))]
-            axes.bar(steps, of_target.cpu(), width, color=f"C{place}", label=self.guess(run.model, data))
+            axes.bar(steps, of_target.tolist(), width, color=f"C{place}", label=self.guess(run.model, data))
         axes.set_xticks(range(len(TARGET)), [f"{read} to {due}" for read, due in zip(INPUT, TARGET, strict=True)])
         axes.set(xlabel="letter read, and the one due", ylabel="probability of the one due", ylim=(0, 1.3))
         axes.legend(title="answers", ncols=len(runs), loc="upper center")

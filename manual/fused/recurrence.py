@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from .steps import Steps
 Readable: TypeAlias = Callable[[Sequence[Any]], list[Tensor]]
 
 
+@runtime_checkable
 class Recurrence(Protocol):
     """What a kind of layer computes over all steps in one direction, forward and backward."""
 
@@ -159,7 +160,7 @@ def _is_plain(cotangent: Tensor | None) -> bool:
 
 def _gradients(
     ctx: Any,
-    inputs: Sequence[Tensor],
+    inputs: Sequence[Any],
     h: Tensor,
     saved: Sequence[Tensor],
     needs: Sequence[bool],

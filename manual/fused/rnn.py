@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .recurrence import linear_into
 from .steps import Steps
+from .tanh import FromSigmoid, by_sigmoid, doubled
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,20 @@ class RNNRecurrence:
         save: bool,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Compute the hidden states of all steps: see `Recurrence.forward`."""
+        through_sigmoid = not self.relu and by_sigmoid(initial[0])
+        if through_sigmoid:
+            weights = doubled(weights, slice(None))
         weight_ih, weight_hh, bias_ih, bias_hh = weights
         linear_into(h, x, weight_ih, bias_ih, bias_hh)
-        W_hh = weight_hh.t()
+        W_hh, h_steps = weight_hh.t(), steps.split(h)
+        loop = zip(steps.before(initial[0], h_steps), h_steps, strict=True)
+        if through_sigmoid:
+            tanh_of = FromSigmoid(h)
+            for h_prev, h_t in loop:
+                tanh_of(h_t.addmm_(h_prev, W_hh).sigmoid_(), out=h_t)
+            return [], []
         nonlinearity = torch.relu_ if self.relu else torch.tanh_
-        h_steps = steps.split(h)
-        for h_prev, h_t in zip(steps.before(initial[0], h_steps), h_steps, strict=True):
+        for h_prev, h_t in loop:
             nonlinearity(h_t.addmm_(h_prev, W_hh))
         return [], []
 

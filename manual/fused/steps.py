@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 
@@ -24,7 +24,7 @@ class Steps:
         self.rows = sum(self.batch_sizes)
         self.even = self.batch_sizes[-1] == self.batch
 
-    def split(self, rows: Float[Tensor, "rows ..."]) -> Sequence[Float[Tensor, "batch_t ..."]]:
+    def split(self, rows: Shaped[Tensor, "rows ..."]) -> Sequence[Shaped[Tensor, "batch_t ..."]]:
         """Return the rows of each step, as views."""
         if self.even:
             return rows.view(len(self.batch_sizes), self.batch, *rows.shape[1:]).unbind(0)

@@ -1,6 +1,7 @@
 """The layers that compute the whole sequence at once: against torch.nn, and where they must not differ from it."""
 
 import itertools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from rnn_parity import manual
 from rnn_parity.manual import fused
-from rnn_parity.manual.fused import layers, recurrence
+from rnn_parity.manual.fused import layers, recurrence, tanh
 from rnn_parity.tests.unit.rounding import assert_same_digits
 
 KINDS = ["RNN", "GRU", "LSTM"]
@@ -22,6 +23,11 @@ SEQ, BATCH, INPUT, HIDDEN = 5, 3, 2, 4
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, params=[0, sys.maxsize], ids=["sigmoid", "tanh"])
+def _way_to_tanh(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tanh, "LEAST", request.param)
 
 
 @pytest.fixture
