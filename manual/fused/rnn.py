@@ -11,6 +11,9 @@ from .recurrence import linear_into
 from .steps import Steps
 from .tanh import FromSigmoid, by_sigmoid, doubled
 
+relu_backward = torch.ops.aten.threshold_backward.grad_input  # (d, r, 0) -> d where r > 0, else 0
+tanh_backward = torch.ops.aten.tanh_backward.grad_input  # (d, t) -> d * (1 - t^2)
+
 
 @dataclass(frozen=True)
 class RNNRecurrence:
@@ -65,14 +68,12 @@ class RNNRecurrence:
     ) -> tuple[list[Tensor], Tensor, Tensor | None]:
         """Carry the gradients from the last step to the first: see `Recurrence.backward`."""
         h, D = h[steps.batch :], dh[steps.batch :]  # da_t takes the place of dh_t
-        D_steps = steps.split(D)
-        before = steps.before(dh[: steps.batch], D_steps)
-        if self.relu:
-            dead = steps.split(h <= 0)
-            for dh_prev, D_t, dead_t in zip(before[::-1], D_steps[::-1], dead[::-1], strict=True):
-                dh_prev.addmm_(D_t.masked_fill_(dead_t, 0), weight_hh)
-        else:
-            slope = steps.split(torch.addcmul(h.new_ones(()), h, h, value=-1))  # 1 - h^2
-            for dh_prev, D_t, slope_t in zip(before[::-1], D_steps[::-1], slope[::-1], strict=True):
-                dh_prev.addmm_(D_t.mul_(slope_t), weight_hh)
+        D_steps, h_steps = steps.split(D), steps.split(h)
+        loop = zip(steps.before(dh[: steps.batch], D_steps), D_steps, h_steps, strict=True)
+        for dh_prev, D_t, h_t in reversed(list(loop)):
+            if self.relu:
+                relu_backward(D_t, h_t, 0, grad_input=D_t)
+            else:
+                tanh_backward(D_t, h_t, grad_input=D_t)
+            dh_prev.addmm_(D_t, weight_hh)
         return [], D, None
