@@ -1,7 +1,7 @@
 """Tell handwritten digits apart by reading their images row by row with an LSTM.
 
-One epoch of MNIST is enough for at least 0.94 of its 10,000 test images (three seeds of built-in and manual
-gave 0.961 to 0.969), 30 epochs of scikit-learn's digits for at least 0.95 of the 360 held out (ten gave 0.975 to 0.989).
+One epoch of MNIST is enough for at least 0.94 of its 10,000 test images (three seeds of built-in and manual gave 0.961
+to 0.969), 30 epochs of scikit-learn's digits for at least 0.95 of the 360 held out (ten seeds gave 0.975 to 0.989).
 """
 
 from collections.abc import Mapping
