@@ -11,4 +11,6 @@ from rnn_parity.judge.watching import settings
 def _settings_as_before() -> Iterator[None]:
     before = settings()
     yield
-    assert settings() == before
+    after = settings()
+    changed = {name for name in before if after[name] != before[name]}
+    assert changed <= {"random seed"}  # a test may seed what it draws
