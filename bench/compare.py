@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cpuinfo import get_cpu_info
+from cpuinfo import get_cpu_info  # comes with pytest-benchmark
 from tqdm import tqdm
 
 from rnn_parity.bench.arms import (
