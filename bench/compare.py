@@ -16,7 +16,6 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -213,11 +212,6 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     if len(chosen.steps) < 2 or sorted(set(chosen.steps)) != list(chosen.steps) or chosen.steps[0] < 1:
         parser.error(f"--steps: expected at least two rising positive numbers, got {chosen.steps}")
     chosen.arms = [name for name in ARMS if name == "builtin" or name in chosen.arms]
-    for name in chosen.arms:
-        try:
-            import_module(MODULES.get(name, MODULES["manual"]))
-        except ImportError as error:
-            parser.error(f"--arms: {name}: {error}")
     return chosen
 
 

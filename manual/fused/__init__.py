@@ -1,6 +1,6 @@
 """The layers of `manual` with the whole sequence computed at once, forward and backward, by hand."""
 
-from .checkpointed import Checkpointed, checkpointed
+from .checkpointed import Checkpointed
 from .layers import GRU, LSTM, RNN
 
-__all__ = ["GRU", "LSTM", "RNN", "Checkpointed", "checkpointed"]
+__all__ = ["GRU", "LSTM", "RNN", "Checkpointed"]

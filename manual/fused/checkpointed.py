@@ -75,10 +75,5 @@ class Checkpointed(nn.Module):
         return PackedSequence(torch.cat(outputs), *input[1:]), hx
 
 
-def checkpointed(layer: nn.Module) -> Checkpointed:
-    """Return the layer as one that saves memory: see `Checkpointed`."""
-    return Checkpointed(layer)
-
-
 def _piece_length(steps: int) -> int:
     return max(1, math.isqrt(steps))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .recurrence import linear_into
 from .steps import Steps
-from .tanh import FromSigmoid, by_sigmoid, doubled
+from .tanh import StepTanh
 
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input  # (d, s) -> d * s * (1 - s)
 tanh_backward = torch.ops.aten.tanh_backward.default  # (d, t) -> d * (1 - t^2)
@@ -51,23 +51,17 @@ class GRURecurrence:
         gates, n = h.new_empty(steps.rows, 3 * H), torch.empty_like(h)
         rz, (r, z, m) = gates[:, : 2 * H], gates.chunk(3, 1)
         linear_into(rz, x, weight_ih[: 2 * H], b_ih, b_hh)
-        through_sigmoid = by_sigmoid(initial[0])
-        W_in, b_in = weight_ih[2 * H :], None if bias_ih is None else bias_ih[2 * H :]
-        if through_sigmoid:
-            W_in, b_in = doubled((W_in, b_in), slice(None))
-        linear_into(n, x, W_in, b_in)
+        tanh = StepTanh(initial[0])
+        linear_into(n, x, *tanh.scaled((weight_ih[2 * H :], None if bias_ih is None else bias_ih[2 * H :])))
         m[:] = 0 if bias_hh is None else bias_hh[2 * H :]
-        W_hh, h_steps, tanh_of = weight_hh.t(), steps.split(h), FromSigmoid(h)
+        W_hh, h_steps = weight_hh.t(), steps.split(h)
         others = map(steps.split, (gates, rz, r, z, m, n))
         for h_prev, h_t, gates_t, rz_t, r_t, z_t, m_t, n_t in zip(
             steps.before(initial[0], h_steps), h_steps, *others, strict=True
         ):
             gates_t.addmm_(h_prev, W_hh)
             rz_t.sigmoid_()
-            if through_sigmoid:
-                tanh_of(n_t.addcmul_(r_t, m_t, value=2).sigmoid_(), out=n_t)
-            else:
-                n_t.addcmul_(r_t, m_t).tanh_()
+            tanh(n_t.addcmul_(r_t, m_t, value=tanh.factor))
             torch.lerp(n_t, h_prev, z_t, out=h_t)
         return [], [gates, n] if save else []
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .recurrence import linear_into
 from .steps import Steps
-from .tanh import FromSigmoid, by_sigmoid, doubled
+from .tanh import StepTanh
 
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input  # (d, s) -> d * s * (1 - s)
 tanh_backward = torch.ops.aten.tanh_backward.grad_input  # (d, t) -> d * (1 - t^2)
@@ -49,10 +49,8 @@ class LSTMRecurrence:
         """Compute the hidden states of all steps: see `Recurrence.forward`."""
         h_0, c_0 = initial
         H = h.size(1)
-        through_sigmoid = by_sigmoid(c_0)
-        if through_sigmoid:
-            weights = doubled(weights, slice(2 * H, 3 * H))
-        weight_ih, weight_hh, bias_ih, bias_hh = weights
+        tanh = StepTanh(c_0)
+        weight_ih, weight_hh, bias_ih, bias_hh = tanh.scaled(weights, slice(2 * H, 3 * H))  # those of g
         gates = h.new_empty(steps.rows, 4 * H)
         linear_into(gates, x, weight_ih, bias_ih, bias_hh)
         i, f, a_g, o = gates.chunk(4, 1)
@@ -64,25 +62,21 @@ class LSTMRecurrence:
             c, g, tanh_c = c_0.clone(), torch.empty_like(c_0), torch.empty_like(c_0)
             c_before, g_steps, tanh_steps = map(steps.leading, (c, g, tanh_c))
             c_steps = c_before
-        W_hh, h_steps, tanh_of = weight_hh.t(), steps.split(h), FromSigmoid(h)
+        W_hh, h_steps = weight_hh.t(), steps.split(h)
         others = map(steps.split, (gates, gates[:, : 2 * H], i, f, a_g, o))
         for h_prev, h_t, c_prev, c_t, g_t, tanh_t, gates_t, if_t, i_t, f_t, a_g_t, o_t in zip(
             steps.before(h_0, h_steps), h_steps, c_before, c_steps, g_steps, tanh_steps, *others, strict=True
         ):
             gates_t.addmm_(h_prev, W_hh)
-            if through_sigmoid:
+            if tanh.by_sigmoid:
                 gates_t.sigmoid_()
-                tanh_of(a_g_t, out=g_t)
+                tanh.from_sigmoid(a_g_t, out=g_t)
             else:
                 if_t.sigmoid_()
                 g_t.copy_(a_g_t).tanh_()  # tanh is several times faster on contiguous memory
                 o_t.sigmoid_()
             torch.mul(f_t, c_prev, out=c_t).addcmul_(i_t, g_t)
-            if through_sigmoid:
-                tanh_of(torch.mul(c_t, 2, out=tanh_t).sigmoid_(), out=tanh_t)
-            else:
-                torch.tanh(c_t, out=tanh_t)
-            torch.mul(o_t, tanh_t, out=h_t)
+            torch.mul(o_t, tanh.into(tanh_t, c_t), out=h_t)
         return ([steps.last(c[steps.batch :])], [gates, c, g, tanh_c]) if save else ([c], [])
 
     def backward(

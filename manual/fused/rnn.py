@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .recurrence import linear_into
 from .steps import Steps
-from .tanh import FromSigmoid, by_sigmoid, doubled
+from .tanh import StepTanh
 
 relu_backward = torch.ops.aten.threshold_backward.grad_input  # (d, r, 0) -> d where r > 0, else 0
 tanh_backward = torch.ops.aten.tanh_backward.grad_input  # (d, t) -> d * (1 - t^2)
@@ -40,20 +40,12 @@ class RNNRecurrence:
         save: bool,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Compute the hidden states of all steps: see `Recurrence.forward`."""
-        through_sigmoid = not self.relu and by_sigmoid(initial[0])
-        if through_sigmoid:
-            weights = doubled(weights, slice(None))
-        weight_ih, weight_hh, bias_ih, bias_hh = weights
+        tanh = StepTanh(initial[0])
+        nonlinearity = torch.relu_ if self.relu else tanh
+        weight_ih, weight_hh, bias_ih, bias_hh = weights if self.relu else tanh.scaled(weights)
         linear_into(h, x, weight_ih, bias_ih, bias_hh)
         W_hh, h_steps = weight_hh.t(), steps.split(h)
-        loop = zip(steps.before(initial[0], h_steps), h_steps, strict=True)
-        if through_sigmoid:
-            tanh_of = FromSigmoid(h)
-            for h_prev, h_t in loop:
-                tanh_of(h_t.addmm_(h_prev, W_hh).sigmoid_(), out=h_t)
-            return [], []
-        nonlinearity = torch.relu_ if self.relu else torch.tanh_
-        for h_prev, h_t in loop:
+        for h_prev, h_t in zip(steps.before(initial[0], h_steps), h_steps, strict=True):
             nonlinearity(h_t.addmm_(h_prev, W_hh))
         return [], []
 

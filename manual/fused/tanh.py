@@ -6,6 +6,7 @@ the result is a rounding of 1, not of tanh(a): larger than that of tanh itself w
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,31 +14,41 @@ from torch import Tensor
 LEAST = 1024  # elements: where a step has fewer, one operation more costs more than it saves
 
 
-def by_sigmoid(state: Tensor) -> bool:
-    """Return whether the sigmoid is the faster way, for a state (batch, hidden) like this one."""
-    on_cpu = state.device.type == "cpu" and state.dtype in (torch.float32, torch.float64)
-    return on_cpu and state.numel() >= LEAST
-
-
-def doubled(weights: Sequence[Tensor | None], rows: slice) -> list[Tensor | None]:
-    """Return weights and biases with some rows doubled, None for one that is absent."""
-    copies = [None if weight is None else weight.clone() for weight in weights]
-    for copy in copies:
-        if copy is not None:
-            copy[rows] *= 2
-    return copies
-
-
-class FromSigmoid:
-    """2 s - 1 in one operation.
+class StepTanh:
+    """tanh of what every step computes, the faster of the two ways.
 
     Args:
-        like: any tensor of the dtype and device of s.
+        state: (batch, hidden), of the size, dtype and device of what the tanh is taken of.
+
+    Attributes:
+        by_sigmoid: whether it is taken by way of the sigmoid.
+        factor: what a call wants its argument multiplied by, 2 then and else 1.
     """
 
-    def __init__(self, like: Tensor) -> None:
-        self._minus_one = like.new_full((), -1.0)
+    def __init__(self, state: Tensor) -> None:
+        on_cpu = state.device.type == "cpu" and state.dtype in (torch.float32, torch.float64)
+        self.by_sigmoid = on_cpu and state.numel() >= LEAST
+        self.factor = 2 if self.by_sigmoid else 1
+        self._minus_one = state.new_full((), -1.0)
 
-    def __call__(self, s: Tensor, out: Tensor) -> Tensor:
-        """Write 2 s - 1 to `out`, which may be s itself."""
+    def __call__(self, a: Tensor) -> Tensor:
+        """Put tanh(a / factor) in the place of a."""
+        return self.from_sigmoid(a.sigmoid_(), out=a) if self.by_sigmoid else a.tanh_()
+
+    def into(self, out: Tensor, a: Tensor) -> Tensor:
+        """Write tanh(a), of an a that no factor is in, to `out`."""
+        return self(torch.mul(a, 2, out=out)) if self.by_sigmoid else torch.tanh(a, out=out)
+
+    def from_sigmoid(self, s: Tensor, out: Tensor) -> Tensor:
+        """Write 2 s - 1 to `out`, which may be s itself, in one operation."""
         return torch.add(self._minus_one, s, alpha=2, out=out)
+
+    def scaled(self, weights: Sequence[Tensor | None], rows: slice = slice(None)) -> list[Any]:
+        """Return weights and biases, None for one that is absent, with some rows multiplied by the factor."""
+        if not self.by_sigmoid:
+            return list(weights)
+        copies = [None if weight is None else weight.clone() for weight in weights]
+        for copy in copies:
+            if copy is not None:
+                copy[rows] *= self.factor
+        return copies

@@ -119,11 +119,10 @@ def test_goals_are_by_layer_and_none_on_a_gpu() -> None:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a run over tiny settings writes, the manual layers standing in for the fused ones."""
+    """What a run over tiny settings writes."""
     folder = tmp_path_factory.mktemp("bench")
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(arms.MODULES, "fused", arms.MODULES["manual"])
         patch.setattr(compare, "settings", lambda device: [Setting("RNN", arms.SHAPES[0])])
         patch.setattr(compare, "sweeps", lambda: [Setting("RNN", Shape(64, 28, 28, 2))])
         command = ["--out", str(folder), "--seconds", "0.1", "--threads", "1", "--steps", "2", "4"]
@@ -216,15 +215,6 @@ def test_a_wrong_option_is_a_usage_error_of_one_line(
         compare.main(["--out", str(tmp_path), *options])
     assert stopped.value.code == 2
     assert problem in capsys.readouterr().err.splitlines()[-1]
-
-
-def test_a_missing_arm_is_a_usage_error(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(arms.MODULES, "fused", "rnn_parity.manual.nowhere")
-    with pytest.raises(SystemExit):
-        compare.main(["--out", str(tmp_path), "--arms", "fused"])
-    assert "--arms: fused: No module named 'rnn_parity.manual.nowhere'" in capsys.readouterr().err
 
 
 def test_the_table_s_settings_are_the_same_kinds_on_a_gpu() -> None:

@@ -402,7 +402,7 @@ class TestCheckpointed:
         input: Any = pack_padded_sequence(x, [3, 7, 1, 5, 7, 2, 1], enforce_sorted=False) if layout == "packed" else x
         for hx in (None, state_for(layer, kind, None if layout == "unbatched" else 7)):
             leaves = [x, *([] if hx is None else tensors_in(hx))]
-            assert_equal_results((fused.checkpointed(layer), layer), input, hx, leaves)
+            assert_equal_results((fused.Checkpointed(layer), layer), input, hx, leaves)
 
     def test_holds_a_state_for_each_piece(self) -> None:
         layer = make("LSTM")
@@ -415,10 +415,10 @@ class TestCheckpointed:
                 module(torch.randn(seq, 1, INPUT, dtype=torch.float64))
             return sum(sizes.values())
 
-        wrapped = fused.checkpointed(layer)
+        wrapped = fused.Checkpointed(layer)
         assert held(layer, 400) > 400 * HIDDEN * 4
         assert held(wrapped, 400) < 400 * HIDDEN
 
     def test_two_directions_are_refused(self) -> None:
         with pytest.raises(ValueError, match="one direction"):
-            fused.checkpointed(make("GRU", bidirectional=True))
+            fused.Checkpointed(make("GRU", bidirectional=True))
