@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from rnn_parity import manual
-from rnn_parity.judge.verdict import exact_products
+from rnn_parity.judge.core.verdict import exact_products
 from rnn_parity.manual.fused import Checkpointed
 
 KINDS = ("RNN", "GRU", "LSTM")

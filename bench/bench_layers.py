@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from rnn_parity.bench.arms import KINDS, MODULES, SHAPES, STEPS, Setting, Truth, make_arm, make_call, make_input
-from rnn_parity.judge.verdict import exact_products
+from rnn_parity.judge.core.verdict import exact_products
 
 DEVICES = ("cpu", "cuda")
 PASSES = 2

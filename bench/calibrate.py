@@ -30,13 +30,16 @@ import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from tqdm import tqdm
 
-from rnn_parity.judge.cases import STRETCHES, Case, cases
-from rnn_parity.judge.implementation import DTYPES, Implementation, implementation_from
-from rnn_parity.judge.nonfinite import PLANTS, planted
-from rnn_parity.judge.running import run
-from rnn_parity.judge.second_order import second_order
-from rnn_parity.judge.tolerance import CONFIRMING_COPIES, FACTOR
-from rnn_parity.judge.verdict import (
+from rnn_parity.bench.right import RIGHT
+from rnn_parity.judge.checks.nonfinite import PLANTS, planted
+from rnn_parity.judge.checks.second_order import second_order
+from rnn_parity.judge.core.bounds import CONFIRMING_COPIES, FACTOR
+from rnn_parity.judge.core.call import run
+from rnn_parity.judge.core.candidate import DTYPES, Implementation, implementation_from
+from rnn_parity.judge.core.case import Case
+from rnn_parity.judge.core.guard import Misbehaviour
+from rnn_parity.judge.core.strategies import STRETCHES, cases
+from rnn_parity.judge.core.verdict import (
     Finding,
     Verdict,
     candidate,
@@ -47,9 +50,7 @@ from rnn_parity.judge.verdict import (
     judge,
     loaded_builtin,
 )
-from rnn_parity.judge.watching import Misbehaviour
 from rnn_parity.reference.builtin import LAYERS
-from rnn_parity.tests.meta.right import RIGHT
 
 CHUNK = 250  # cases for one task of a process
 STRETCHED = (None,) * 20 + STRETCHES  # a sixth of the cases are long, wide or of a large batch

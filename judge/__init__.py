@@ -3,17 +3,15 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .aspects import ASPECTS, assert_parity
-    from .implementation import Implementation, ImplementationError
-    from .verdict import ParityError
+    from .api import ASPECTS, Implementation, ImplementationError, JudgeError, ParityError, assert_parity, replay
 
-__all__ = ["ASPECTS", "Implementation", "ImplementationError", "ParityError", "assert_parity"]
+__all__ = ["ASPECTS", "Implementation", "ImplementationError", "JudgeError", "ParityError", "assert_parity", "replay"]
 
 
 def __getattr__(name: str) -> Any:
     # pytest loads the plugin beside this file in every run of every project: PyTorch is imported only when asked for.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import aspects, implementation, verdict
+    from . import api
 
-    return next(getattr(module, name) for module in (aspects, implementation, verdict) if hasattr(module, name))
+    return getattr(api, name)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from rnn_parity.judge.aspects import trials_of
 from rnn_parity.judge.child import Run
-from rnn_parity.judge.examine import Trial
 from rnn_parity.judge.plugin import isolation, subjects
-from rnn_parity.judge.report import RECORD
+from rnn_parity.judge.plugin.report import RECORD
 from rnn_parity.judge.subject import Subject
+from rnn_parity.judge.trials.search import Trial
+from rnn_parity.judge.trials.table import trials_of
 
 DEADLINE = pytest.StashKey[float]()
 

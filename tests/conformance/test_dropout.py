@@ -1,7 +1,7 @@
 """Dropout between the layers, whatever random numbers it takes."""
 
-from rnn_parity.judge.examine import Trial
 from rnn_parity.judge.subject import Subject
+from rnn_parity.judge.trials.search import Trial
 
 
 def test_dropout(subject: Subject, trial: Trial) -> None:

@@ -1,7 +1,7 @@
 """The gradient of a sum over the gradients is what the equations give."""
 
-from rnn_parity.judge.examine import Trial
 from rnn_parity.judge.subject import Subject
+from rnn_parity.judge.trials.search import Trial
 
 
 def test_second_order(subject: Subject, trial: Trial) -> None:

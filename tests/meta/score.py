@@ -23,13 +23,13 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from rnn_parity.judge.aspects import ASPECTS, TRIALS, in_rounds
-from rnn_parity.judge.examine import DEFAULT_EXAMPLES, Tally, Trial, examine
-from rnn_parity.judge.implementation import implementation_from
-from rnn_parity.judge.verdict import ParityError, Verdict
-from rnn_parity.judge.watching import restored
+from rnn_parity.bench.plain import PlainLayer
+from rnn_parity.judge.core.candidate import implementation_from
+from rnn_parity.judge.core.guard import restored
+from rnn_parity.judge.core.verdict import ParityError, Verdict
+from rnn_parity.judge.trials.search import DEFAULT_EXAMPLES, Tally, Trial, examine
+from rnn_parity.judge.trials.table import ASPECTS, TRIALS, in_rounds
 from rnn_parity.tests.meta.defects import DEFECTS, PLANTED
-from rnn_parity.tests.meta.plain import PlainLayer
 from rnn_parity.tests.meta.score_table import write_score
 
 

@@ -6,10 +6,10 @@ import re
 import pytest
 import torch
 
-from rnn_parity.judge.implementation import implementation_from
+from rnn_parity.bench.plain import PLAIN, PlainLayer
+from rnn_parity.judge.core.candidate import implementation_from
 from rnn_parity.reference import LayerSpec
 from rnn_parity.tests.meta.defects import ALL, DEFECTS, PLANTED, Defect, variant_of
-from rnn_parity.tests.meta.plain import PLAIN, PlainLayer
 
 REPORT = re.compile(r"(near )?(known-defects: \S.*|[\w-]+#\d+(, [\w-]+#\d+)*)")
 OF_ANOTHER = {

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from rnn_parity.bench.plain import PLAIN, PlainGRU, State
+from rnn_parity.bench.right import DECOMPOSED, HALVED
 from rnn_parity.judge import Implementation, ParityError, assert_parity
-from rnn_parity.judge.implementation import DTYPES
+from rnn_parity.judge.core.candidate import DTYPES
 from rnn_parity.reference.builtin import LAYERS
-from rnn_parity.tests.meta.plain import PLAIN, PlainGRU, State
-from rnn_parity.tests.meta.right import DECOMPOSED, HALVED
 
 RIGHT = [(layer, kind) for group in (LAYERS, PLAIN) for kind, layer in group.items()]
 

@@ -71,7 +71,7 @@ def test_the_reproducer_passes_once_the_fault_is_mended() -> None:
     wrong = PLANTED["z flipped", "gru"]
     mended = reproducer.replace(
         f"from {wrong.__module__} import {wrong.__name__} as Candidate",
-        "from rnn_parity.tests.meta.plain import PlainGRU as Candidate",
+        "from rnn_parity.bench.plain import PlainGRU as Candidate",
     )
     assert mended != reproducer
     exec(mended, {})

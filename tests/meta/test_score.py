@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from rnn_parity.bench.plain import PLAIN
 from rnn_parity.judge import ParityError
-from rnn_parity.judge.cases import Case
-from rnn_parity.judge.implementation import implementation_from
-from rnn_parity.judge.verdict import Verdict
+from rnn_parity.judge.core.candidate import implementation_from
+from rnn_parity.judge.core.case import Case
+from rnn_parity.judge.core.verdict import Verdict
 from rnn_parity.reference import LayerSpec
 from rnn_parity.tests.meta import score
-from rnn_parity.tests.meta.plain import PLAIN
 
 CAUGHT = score.Hunt("z flipped", "gru", 0, "forward: equations", cases=3, seconds=0.5, lines=20)
 SLOW = score.Hunt("z flipped", "gru", 1, "state: given", cases=9, seconds=2.5, lines=18)

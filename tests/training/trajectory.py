@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rnn_parity.judge.tolerance import COPIES, FACTOR, unit_roundoff
+from rnn_parity.judge.core.bounds import COPIES, FACTOR, unit_roundoff
 from rnn_parity.tasks.layers import find_layer
 from rnn_parity.tasks.task import Data, LayerFactory, Task
 from rnn_parity.tasks.training import Step, build, cpu_threads, steps

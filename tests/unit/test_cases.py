@@ -8,9 +8,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from rnn_parity.judge.cases import LAYOUTS, VARIATIONS, Case, cases, tensors_of, weights_of
-from rnn_parity.judge.implementation import FEATURES, Implementation, implementation_from
-from rnn_parity.judge.running import passed
+from rnn_parity.judge.core.call import passed
+from rnn_parity.judge.core.candidate import FEATURES, Implementation, implementation_from
+from rnn_parity.judge.core.case import LAYOUTS, Case, tensors_of, weights_of
+from rnn_parity.judge.core.strategies import VARIATIONS, cases
 from rnn_parity.reference.builtin import LAYERS
 
 DRAWS = 500
@@ -151,6 +152,6 @@ def test_a_case_names_itself_and_can_be_pasted() -> None:
 
 
 def test_variations_are_known() -> None:
-    from rnn_parity.judge.aspects import TRIALS
+    from rnn_parity.judge.trials.table import TRIALS
 
     assert set().union(*(trial.vary for trial in TRIALS)) == VARIATIONS

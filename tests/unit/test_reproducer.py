@@ -10,17 +10,18 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rnn_parity.judge.aspects import TRIALS
-from rnn_parity.judge.cases import Case, cases
-from rnn_parity.judge.examine import Trial
-from rnn_parity.judge.implementation import implementation_from
-from rnn_parity.judge.reproducers.misbehaviour import misbehaving
-from rnn_parity.judge.reproducers.reproducer import fails, forms, plain
-from rnn_parity.judge.reproducers.snippets import MOST_LINES, WIDEST, shortest
-from rnn_parity.judge.verdict import Finding, Verdict, case_bounds, judge
+from rnn_parity.bench.plain import PLAIN
+from rnn_parity.judge.core.candidate import implementation_from
+from rnn_parity.judge.core.case import Case
+from rnn_parity.judge.core.strategies import cases
+from rnn_parity.judge.core.verdict import Finding, Verdict, case_bounds, judge
+from rnn_parity.judge.programs.misbehaviour import misbehaving
+from rnn_parity.judge.programs.snippets import MOST_LINES, WIDEST, shortest
+from rnn_parity.judge.trials.reproducer import fails, forms, plain
+from rnn_parity.judge.trials.search import Trial
+from rnn_parity.judge.trials.table import TRIALS
 from rnn_parity.reference import LayerSpec
 from rnn_parity.reference.builtin import LAYERS
-from rnn_parity.tests.meta.plain import PLAIN
 from rnn_parity.tests.unit.test_running import CASE, WRONG
 
 RIGHT = [*LAYERS.items(), *PLAIN.items()]

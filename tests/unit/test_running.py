@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from rnn_parity.judge.cases import Case
-from rnn_parity.judge.implementation import implementation_from
-from rnn_parity.judge.verdict import judge
+from rnn_parity.judge.core.candidate import implementation_from
+from rnn_parity.judge.core.case import Case
+from rnn_parity.judge.core.verdict import judge
 from rnn_parity.reference import LayerSpec
 
 CASE = Case(LayerSpec("gru", 3, 4), torch.float64, "cpu", 3, 2, seed=0, cotangents=("output", "h_n"))
@@ -119,7 +119,7 @@ def test_a_built_in_at_fault_is_reported_and_the_candidate_judged_by_the_oracle(
     class Right(nn.GRU):
         pass
 
-    monkeypatch.setattr("rnn_parity.judge.verdict.loaded_builtin", _loaded(Broken))
+    monkeypatch.setattr("rnn_parity.judge.core.verdict.loaded_builtin", _loaded(Broken))
     verdict = judge(implementation_from(Right, "gru"), CASE)
     assert verdict.ok
     assert verdict.builtin_fault is not None
@@ -127,7 +127,7 @@ def test_a_built_in_at_fault_is_reported_and_the_candidate_judged_by_the_oracle(
 
 
 def _loaded(layer: type[nn.GRU]) -> Callable[[Case], nn.Module]:
-    from rnn_parity.judge.cases import weights_of
+    from rnn_parity.judge.core.case import weights_of
 
     def build(case: Case) -> nn.Module:
         module = layer(**case.spec.arguments(), dtype=case.dtype)

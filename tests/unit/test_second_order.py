@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from rnn_parity.judge.cases import Case, draw, tensors_of, weights_of
-from rnn_parity.judge.implementation import implementation_from
-from rnn_parity.judge.second_order import directions, limits, second_order
-from rnn_parity.judge.verdict import in_numpy, inputs_of
+from rnn_parity.judge.checks.second_order import directions, limits, second_order
+from rnn_parity.judge.core.candidate import implementation_from
+from rnn_parity.judge.core.case import Case, draw, tensors_of, weights_of
+from rnn_parity.judge.core.verdict import in_numpy, inputs_of
 from rnn_parity.reference import LayerSpec
 from rnn_parity.reference.oracle import evaluate
 
@@ -113,7 +113,7 @@ def test_none_is_a_refusal_where_the_built_in_has_none(monkeypatch: pytest.Monke
         module.load_state_dict(weights_of(case))
         return module
 
-    monkeypatch.setattr("rnn_parity.judge.second_order.loaded_builtin", loaded)
+    monkeypatch.setattr("rnn_parity.judge.checks.second_order.loaded_builtin", loaded)
     verdict = second_order(implementation_from(Once, "gru"), case_of(SPECS["gru"]))
     assert verdict.ok
     assert verdict.refused is not None

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from rnn_parity.judge.cases import Case, tensors_of
-from rnn_parity.judge.tolerance import CONFIRMING_COPIES, Bound, Perturbed, longdouble_is_wider, unit_roundoff
-from rnn_parity.judge.verdict import case_bounds, compare, error
+from rnn_parity.judge.core.bounds import CONFIRMING_COPIES, Bound, Perturbed, longdouble_is_wider, unit_roundoff
+from rnn_parity.judge.core.case import Case, tensors_of
+from rnn_parity.judge.core.verdict import case_bounds, compare, error
 from rnn_parity.reference import LayerSpec
 
 SPEC = LayerSpec("gru", 3, 4)

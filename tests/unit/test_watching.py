@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from rnn_parity.judge.watching import Streams
+from rnn_parity.judge.core.guard import Streams
 
 DRAWS: dict[str, Callable[[], float]] = {
     "Python": random.random,

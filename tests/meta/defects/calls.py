@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnn_parity.tests.meta.plain import PlainLayer, State
+from rnn_parity.bench.plain import PlainLayer, State
 
 from .alter import each
 from .catalogue import ALL, defect

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from rnn_parity.bench.plain import PLAIN, PlainLayer
 from rnn_parity.reference import LayerSpec
-from rnn_parity.tests.meta.plain import PLAIN, PlainLayer
 
 # The layers a fault is planted in: of each only the specs that `variant_of` calls so, the others stay right.
 RNNS = ("rnn-tanh", "rnn-relu")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnn_parity.tests.meta.plain import PlainGRU, PlainLayer, PlainLSTM, State
+from rnn_parity.bench.plain import PlainGRU, PlainLayer, PlainLSTM, State
 
 from .alter import Weights, with_weight
 from .catalogue import ALL, GATED, LSTMS, RNNS, defect

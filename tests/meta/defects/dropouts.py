@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import dropout
 
-from rnn_parity.tests.meta.plain import PlainLayer
+from rnn_parity.bench.plain import PlainLayer
 
 from .catalogue import ALL, defect
 

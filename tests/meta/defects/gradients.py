@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from rnn_parity.tests.meta.plain import PlainLayer, State
+from rnn_parity.bench.plain import PlainLayer, State
 
 from .alter import Weights, altered, differentiable_once, doubled, refuse, with_weight
 from .catalogue import ALL, LSTMS, defect

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from rnn_parity.tests.meta.plain import PlainLayer, State
+from rnn_parity.bench.plain import PlainLayer, State
 
 from .catalogue import ALL, defect
 

@@ -1,4 +1,8 @@
-"""What a layer must leave as it found it: PyTorch's settings and the global random generators."""
+"""Around each part of a layer: who computes, what it raises, and what it must leave as it found it.
+
+Whoever watches from outside is told of each case and each part that begins (`listen`), so that time and memory are
+those of the candidate alone, and what goes wrong is said of whoever did it.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,35 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import progress
+from .misbehaviour import Raised, SettingChanged
+
+# Who computes.
+CANDIDATE, BUILTIN, JUDGE = "the candidate", "torch.nn", "the judge"
+
+_listeners: list[Callable[[Any], object]] = []
+_computing = CANDIDATE
 
 
-class Misbehaviour(Exception):
-    """A layer did something no right layer does, whatever its numbers."""
+def listen(listener: Callable[[Any], object]) -> None:
+    """Tell the listener from now on of every case that begins, and of every stage, a pair of who and what."""
+    _listeners.append(listener)
+
+
+def begins(what: Any) -> None:
+    """Say that a case, or a stage, begins."""
+    for listener in _listeners:
+        listener(what)
+
+
+@contextmanager
+def on_behalf_of(who: str) -> Iterator[None]:
+    """Lay what is watched in here to somebody else's account than the candidate's."""
+    global _computing
+    before, _computing = _computing, who
+    try:
+        yield
+    finally:
+        _computing = before
 
 
 def _default_device(device: torch.device) -> None:
@@ -88,19 +116,20 @@ def restored() -> Iterator[dict[str, Any]]:
 @contextmanager
 def watched(stage: str) -> Iterator[None]:
     """Run a part of a layer: an exception is misbehaviour, and so is a setting of PyTorch's left changed."""
-    progress.begins(stage)
+    begins((_computing, stage))
     with restored() as before:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 yield
         except (Exception, SystemExit) as error:
-            message = " ".join(str(error).split())
-            raise Misbehaviour(f"{stage} raised {type(error).__name__}: {message}") from error
+            raise Raised(stage, type(error).__name__, " ".join(str(error).split())) from error
+        finally:
+            begins((JUDGE, "comparing"))
         after = settings()
     for name, value in before.items():
         if after[name] != value:
-            raise Misbehaviour(f"{stage} changed PyTorch's {name} from {value} to {after[name]}")
+            raise SettingChanged(stage, name, value, after[name])
 
 
 _streams = itertools.count(2**40)  # seeds that nobody else takes

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..cases import EARLIER_CALL, ROLES, Case, layout_of
-from ..implementation import Implementation
+from ..core.candidate import Implementation
+from ..core.case import EARLIER_CALL, ROLES, Case, layout_of
 
 MOST_LINES = 25
 COLUMNS = 120

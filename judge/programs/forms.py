@@ -2,19 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
 
-from ..cases import EARLIER_CALL, Case
-from ..implementation import Implementation
-from ..second_order import DIRECTION
-from ..verdict import Finding
+from ..core.candidate import Implementation
+from ..core.case import DIRECTION, EARLIER_CALL, Case
+from ..core.verdict import Finding
 from .snippets import Lines, Snippets, added, indented, shortest
+
+DROPPING_TRIES = 20  # of two calls that may happen to drop the same
 
 # Writes the lines that leave the two tensors to be compared in `one` and `other`.
 Relation = Callable[[Snippets, str], Lines]
+
+
+def against_builtin(
+    case: Case, implementation: Implementation, finding: Finding | None, tries: int = 1
+) -> Iterator[str]:
+    """Compare a tensor with that of `torch.nn`, without the backward pass where it is none of it."""
+    if finding is None or drops(case):  # no layer owes anyone the random numbers of torch.nn
+        return
+    if not finding.tensor.endswith(".grad") and tries == 1:
+        yield compared(replace(case, cotangents=(), frozen=()), implementation, finding)
+    yield compared(case, implementation, finding, tries)
+
+
+def like_builtin(case: Case, implementation: Implementation, finding: Finding | None, tries: int = 1) -> Iterator[str]:
+    """Compare a tensor with that of `torch.nn`, which drops the same elements."""
+    if finding is not None:
+        yield compared(case, implementation, finding, tries)
+
+
+def drops(case: Case) -> bool:
+    """Whether dropout leaves the case's results to chance."""
+    return case.modes[-1] == "train" and 0 < case.spec.dropout < 1
+
+
+def through(relation: Relation) -> Callable[..., Iterator[str]]:
+    """Return the form that compares two runs of the candidate."""
+
+    def form(case: Case, implementation: Implementation, finding: Finding | None, tries: int = 1) -> Iterator[str]:
+        yield related(case, implementation, finding or Finding("output", 0.0, 0.0), relation)
+
+    return form
+
+
+def again(case: Case, implementation: Implementation, finding: Finding | None, tries: int = 1) -> Iterator[str]:
+    """Compare two calls of the candidate."""
+    if finding is not None:
+        yield repeated(case, implementation, finding, max(tries, DROPPING_TRIES) if drops(case) else tries)
+
+
+def both_passes(case: Case, implementation: Implementation, finding: Finding | None, tries: int = 1) -> Iterator[str]:
+    """Compare a gradient after two forward passes, those of the first pass's arguments and the second's."""
+    yield two_losses(case, implementation, finding, of_second=False)
+    if finding is not None:
+        yield two_losses(case, implementation, finding, of_second=True)
+
+
+def second_derivative(
+    case: Case, implementation: Implementation, finding: Finding | None, tries: int = 1
+) -> Iterator[str]:
+    """Compare a second derivative with that of `torch.nn`."""
+    yield second_order(case, implementation, finding)
 
 
 def compared(case: Case, implementation: Implementation, finding: Finding, tries: int = 1) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from ..cases import Case
-from ..dropout import RANDOM_SUM, ROWS
-from ..implementation import Implementation
-from ..verdict import Finding
-from .programs import asserted, beside
+from collections.abc import Iterator
+
+from ..core.candidate import Implementation
+from ..core.case import RANDOM_SUM, ROWS, Case
+from ..core.misbehaviour import SameDropout
+from ..core.verdict import Finding
+from .forms import asserted, beside
 from .snippets import Lines, Snippets, indented
 
 REFERENCE_ROWS = 4 * ROWS
@@ -15,6 +17,16 @@ BOTH_FOR_DISTANCE = BOTH / (1 + 1 / 16) ** 0.5  # that interval has a reference 
 
 SAMPLES = f"sums(candidate, {ROWS}), sums(truth, {REFERENCE_ROWS})"
 HALVES = {"halves": f"[s[:{ROWS // 2}], s[{ROWS // 2}:]]", "neighbours": "[s[::2], s[1::2]]"}
+
+
+def of_distribution(
+    case: Case, implementation: Implementation, finding: Finding | None, tries: int = 1
+) -> Iterator[str]:
+    """Compare a statistic over many draws; without a finding, two calls that are to drop other elements."""
+    if finding is None:
+        yield same_mask(case, implementation, str(SameDropout()))
+    else:
+        yield distribution(case, implementation, finding)
 
 
 def distribution(case: Case, implementation: Implementation, finding: Finding) -> str:

@@ -16,14 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..reference.equations import Array
-from ..reference.oracle import evaluate
-from .cases import ROLES, Case, draw, tensors_of, weights_of
-from .implementation import Implementation
-from .layouts import arranged, canonical
-from .running import ARGUMENTS, Call, set_mode
-from .tolerance import Bound, Perturbed, bounds_of, oracle_dtype
-from .verdict import (
+from ...reference.equations import Array
+from ...reference.oracle import evaluate
+from ..core.bounds import Bound, Perturbed, bounds_of, oracle_dtype
+from ..core.call import ARGUMENTS, Call, set_mode
+from ..core.candidate import Implementation
+from ..core.case import DIRECTION, ROLES, Case, draw, tensors_of, weights_of
+from ..core.check import Check
+from ..core.guard import watched
+from ..core.layouts import arranged, canonical
+from ..core.verdict import (
     Results,
     Verdict,
     candidate,
@@ -33,9 +35,8 @@ from .verdict import (
     is_asked_for,
     loaded_builtin,
 )
-from .watching import watched
-
-DIRECTION = 400  # seeds of the directions, counted from the case's as those of the tensors are
+from ..programs.forms import second_derivative
+from ..programs.writing import by
 
 
 def second_order(implementation: Implementation, case: Case) -> Verdict:
@@ -118,3 +119,6 @@ def limits(case: Case, names: list[str], copies: int) -> dict[str, Bound]:
     second |= {f"{name}.cotangent": results[name].imag / step for name in case.cotangents}
     found = bounds_of({**real, **{f"{name}.grad": runs for name, runs in second.items()}}, case.dtype)
     return {f"{name}.grad": found[f"{name}.grad"] for name in second}
+
+
+SECOND_ORDER = Check(second_order, by(second_derivative))

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..reference.builtin import LAYERS, builtin_layer
-from ..reference.spec import KINDS, LayerSpec
+from ...reference.builtin import LAYERS, builtin_layer
+from ...reference.spec import KINDS, LayerSpec
 
 # What an implementation may declare unsupported. What it declares is never drawn, and a test about nothing else
 # is skipped and reported as unsupported.

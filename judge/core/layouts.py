@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from .cases import Case, layout_of
+from .case import Case, layout_of
 
 
 def arguments_for(given: Mapping[str, Tensor], case: Case) -> tuple[Any, ...]:

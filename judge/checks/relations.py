@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .cases import EARLIER_CALL, Case, tensors_of
-from .implementation import Implementation
-from .running import Call, parameter_gradients, run_tensors, set_mode
-from .tolerance import CONFIRMING_COPIES, COPIES, Bound, unit_roundoff
-from .verdict import (
+from ..core.bounds import CONFIRMING_COPIES, COPIES, Bound, unit_roundoff
+from ..core.call import Call, parameter_gradients, run_tensors, set_mode
+from ..core.candidate import Implementation
+from ..core.case import EARLIER_CALL, Case, tensors_of
+from ..core.check import Check
+from ..core.misbehaviour import Misbehaviour
+from ..core.verdict import (
     Finding,
     Verdict,
     candidate,
@@ -27,7 +29,8 @@ from .verdict import (
     in_doubt,
     loaded_builtin,
 )
-from .watching import Misbehaviour
+from ..programs import forms
+from ..programs.writing import by
 
 Tensors = dict[str, Tensor]
 Compared = Mapping[str, Tensor | None]
@@ -129,7 +132,7 @@ def two_losses(implementation: Implementation, case: Case) -> Verdict:
             of_first, of_second = first.found(), second.found()
             of_both = {f"{name}.grad": g for name, g in parameter_gradients(implementation, layer).items()}
         except Misbehaviour as error:
-            verdict.misbehaviour = str(error)
+            verdict.misbehaviour = error
             return verdict
 
     def findings(copies: int) -> list[Finding]:
@@ -166,7 +169,7 @@ def _compare(implementation: Implementation, case: Case, related: Callable[[nn.M
             direct = run_tensors(layer, case, tensors)
             through_relation = related(layer, tensors)
         except Misbehaviour as error:
-            verdict.misbehaviour = str(error)
+            verdict.misbehaviour = error
             return verdict
     return settled(verdict, direct, through_relation)
 
@@ -199,3 +202,20 @@ def _value(run: Compared, name: str) -> Tensor:
 
 def _states(found: Tensors, change: Callable[[Tensor], Tensor]) -> Tensors:
     return {name: change(found[name]) for name in ("h_n", "c_n") if name in found}
+
+
+def two_steps(case: Case) -> Case:
+    """Give a case two steps at least: one cannot be cut."""
+    return replace(case, seq_len=max(2, case.seq_len))
+
+
+def _relation(verdict: Callable[[Implementation, Case], Verdict], relation: forms.Relation) -> Check:
+    return Check(verdict, by(forms.against_builtin, forms.through(relation)))
+
+
+TIME_REVERSAL = _relation(time_reversal, forms.time_reversal)
+CUT_AND_CARRY = _relation(cut_and_carry, forms.cut_and_carry)
+BATCH_PERMUTATION = _relation(batch_permutation, forms.batch_permutation)
+ONE_BY_ONE = _relation(one_by_one, forms.one_by_one)
+ABSENT_IS_ZERO = _relation(absent_is_zero, forms.absent_is_zero)
+TWO_LOSSES = Check(two_losses, by(forms.against_builtin, forms.both_passes))

@@ -14,10 +14,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .cases import EARLIER_CALL, Case, tensors_of
-from .implementation import Implementation
+from .candidate import Implementation
+from .case import EARLIER_CALL, Case, tensors_of
+from .guard import watched
 from .layouts import arguments_for, arranged, canonical, pack, padded, passed
-from .watching import Misbehaviour, watched
+from .misbehaviour import (
+    ChangedInPlace,
+    FrozenGradient,
+    OtherParameters,
+    Reformed,
+    WrongField,
+    WrongGradientType,
+    WrongPlace,
+    WrongReturn,
+    WrongType,
+)
 
 ARGUMENTS = ("input", "h_0", "c_0")
 
@@ -51,7 +62,7 @@ def run(implementation: Implementation, layer: nn.Module, case: Case) -> dict[st
     if case.cotangents:
         for name, gradient in parameter_gradients(implementation, layer).items():
             if name in case.frozen and gradient is not None:
-                raise Misbehaviour(f"{name} requires no gradient but was given one")
+                raise FrozenGradient(name)
             if name not in case.frozen:
                 found[f"{name}.grad"] = gradient
     _require_unchanged(before, _snapshot(layer.named_parameters()), "parameter")
@@ -94,7 +105,7 @@ def parameter_gradients(implementation: Implementation, layer: nn.Module) -> dic
         found = dict(implementation.gradients_of(layer))
     for name, gradient in found.items():
         if gradient is not None and not isinstance(gradient, Tensor):
-            raise Misbehaviour(f"expected the gradient of {name} to be a Tensor, got {_kind_of(gradient)}")
+            raise WrongGradientType(name, _kind_of(gradient))
     return found
 
 
@@ -221,7 +232,7 @@ def _checked(returned: Any, case: Case, sequence: Any) -> dict[str, Any]:
         if not isinstance(returned, tuple) or isinstance(state, Tensor) == (spec.kind == "lstm"):
             raise TypeError
     except (TypeError, ValueError):
-        raise Misbehaviour(f"expected {form}, got {_kind_of(returned)}") from None
+        raise WrongReturn(form, _kind_of(returned)) from None
     features = spec.num_directions * spec.state_size
     if isinstance(sequence, PackedSequence):
         _check_packed(output, sequence, features, case)
@@ -237,21 +248,21 @@ def _checked(returned: Any, case: Case, sequence: Any) -> dict[str, Any]:
 
 def _check_tensor(name: str, tensor: Any, shape: torch.Size, case: Case) -> None:
     if not isinstance(tensor, Tensor):
-        raise Misbehaviour(f"expected {name} to be a Tensor, got {_kind_of(tensor)}")
+        raise WrongType(name, "Tensor", _kind_of(tensor))
     came = (tuple(tensor.shape), tensor.dtype, tensor.device.type)
     expected = (tuple(shape), case.dtype, torch.device(case.device).type)
     if came != expected:
-        raise Misbehaviour(f"expected {name} of shape, dtype and device {expected}, got {came}")
+        raise WrongPlace(name, expected, came)
 
 
 def _check_packed(output: Any, sequence: PackedSequence, features: int, case: Case) -> None:
     if not isinstance(output, PackedSequence):
-        raise Misbehaviour(f"expected output to be a PackedSequence, got {_kind_of(output)}")
+        raise WrongType("output", "PackedSequence", _kind_of(output))
     _check_tensor("output.data", output.data, torch.Size((len(sequence.data), features)), case)
     for field in ("batch_sizes", "sorted_indices", "unsorted_indices"):
         came, expected = (_listed(getattr(packed, field), case) for packed in (output, sequence))
         if came != expected:
-            raise Misbehaviour(f"expected output.{field} to be the input's {expected}, got {came}")
+            raise WrongField(field, expected, came)
 
 
 def _listed(indices: Tensor | None, case: Case) -> list[int]:
@@ -275,11 +286,11 @@ def _snapshot(named: Named) -> dict[str, tuple[Any, ...]]:
 
 def _require_unchanged(before: Mapping[str, Any], after: Mapping[str, Any], what: str) -> None:
     if before.keys() != after.keys():
-        raise Misbehaviour(f"expected {what}s {', '.join(before)}, found {', '.join(after)} after the call")
+        raise OtherParameters(list(before), list(after))
     for name, (values, *form) in before.items():
         now, *form_now = after[name]
         compared = len(form) if what == "parameter" else 3  # the judge itself makes arguments require gradients
         if form[:compared] != form_now[:compared]:
-            raise Misbehaviour(f"{what} {name} changed from {form} to {form_now}: shape, stride, dtype, requires_grad")
+            raise Reformed(what, name, form, form_now)
         if not ((values == now) | (values.isnan() & now.isnan())).all():
-            raise Misbehaviour(f"{what} {name} was changed in place")
+            raise ChangedInPlace(what, name)

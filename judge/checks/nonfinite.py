@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from .cases import Case, tensors_of, weights_of
+from ..core.case import Case, tensors_of, weights_of
 
 
 def planted(what: str) -> Callable[[Case], Case]:

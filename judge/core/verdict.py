@@ -1,8 +1,7 @@
-"""The verdict on one case: oracle with its spread, built-in and candidate, every tensor compared."""
+"""The verdict on one case: every tensor of the candidate beside the oracle's, within its bound."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..reference.builtin import builtin_layer
-from ..reference.equations import Array
-from ..reference.oracle import Inputs
-from .cases import Case, tensors_of, weights_of
-from .implementation import Implementation, implementation_from
-from .running import run
-from .tolerance import CONFIRMING_COPIES, COPIES, Bound, bounds, oracle_dtype
-from .watching import Misbehaviour, watched
+from ...reference.builtin import builtin_layer
+from ...reference.equations import Array
+from ...reference.oracle import Inputs
+from .bounds import CONFIRMING_COPIES, COPIES, Bound, bounds, oracle_dtype
+from .candidate import Implementation
+from .case import Case, tensors_of, weights_of
+from .guard import BUILTIN, on_behalf_of, watched
+from .misbehaviour import Misbehaviour
 
 Results = dict[str, Tensor | None]
 
@@ -57,27 +56,31 @@ class Verdict:
         case: what it was run on.
         findings: every tensor that could be judged, the worst first.
         undetermined: tensors for which the dtype carries no digits in this case.
-        misbehaviour: one line on what no right layer does: an exception, a wrong shape, a changed argument.
+        misbehaviour: what no right layer does: an exception, a wrong shape, a changed argument.
         builtin_fault: what the built-in does wrong in this case, None where it is right.
         refused: what the candidate raises in this case where the built-in raises too: unsupported, not wrong.
+        broken: the traceback of an exception of the judge's own: then nothing is said of the implementation.
     """
 
     implementation: Implementation
     case: Case
     findings: list[Finding] = field(default_factory=list)
     undetermined: list[str] = field(default_factory=list)
-    misbehaviour: str | None = None
+    misbehaviour: Misbehaviour | None = None
     builtin_fault: str | None = None
     refused: str | None = None
+    broken: str | None = None
 
     @property
     def ok(self) -> bool:
         """Whether the implementation did nothing wrong in this case."""
-        return self.misbehaviour is None and all(finding.ratio <= 1 for finding in self.findings)
+        return (
+            self.misbehaviour is None and self.broken is None and all(finding.ratio <= 1 for finding in self.findings)
+        )
 
     def message(self) -> str:
         """Return what is wrong, for a person: tensor, error, bound, ratio and case."""
-        fault = self.misbehaviour if self.misbehaviour is not None else self.findings[0].describe()
+        fault = self.findings[0].describe() if self.misbehaviour is None else self.misbehaviour
         lines = [f"{self.implementation.name} is not the {self.case.spec.kind.upper()} of the equations: {fault}"]
         others = [f.tensor for f in self.findings[1:] if f.ratio > 1]
         if others and self.misbehaviour is None:
@@ -103,28 +106,6 @@ class ParityError(AssertionError):
         self.reproducer = reproducer
 
 
-def judge(implementation: Implementation, case: Case, masks: list[Array] | None = None) -> Verdict:
-    """Run oracle, built-in and candidate on a case and compare every tensor.
-
-    Args:
-        implementation: the candidate.
-        case: what to run it on.
-        masks: dropout's factors on the output of every layer but the last, where they are certain.
-
-    The candidate is held to the oracle within the bound, and so lies within twice the bound of a built-in that is
-    right. A built-in over its own bound is reported, and the candidate judged by the oracle alone.
-    """
-    verdict = Verdict(implementation, case)
-    builtin = loaded_builtin(case)
-    once = dataclasses.replace(case, modes=case.modes[-1:])
-    return compared(
-        verdict,
-        lambda: run(implementation, candidate(implementation, builtin, case), case),
-        lambda: run(implementation_from(type(builtin), case.spec.kind), builtin, once),
-        lambda copies: case_bounds(case, copies, masks),
-    )
-
-
 def compared(
     verdict: Verdict,
     of_candidate: Callable[[], Results],
@@ -143,7 +124,8 @@ def compared(
         try:
             found = of_candidate()
         except Misbehaviour as error:
-            return _refused(verdict, error, of_builtin)
+            verdict.misbehaviour = error
+            return verdict
         verdict.builtin_fault, beside = _attempted(of_builtin)
     limits = limits_of(COPIES)
     if in_doubt([*compare(limits, found), *compare(limits, beside)], verdict.case):
@@ -158,20 +140,10 @@ def compared(
 def _attempted(of_builtin: Callable[[], Results]) -> tuple[str | None, Results]:
     """Run the built-in; return its misbehaviour, if any, and its results."""
     try:
-        return None, of_builtin()
+        with on_behalf_of(BUILTIN):
+            return None, of_builtin()
     except Misbehaviour as error:
         return str(error), {}
-
-
-def _refused(verdict: Verdict, error: Misbehaviour, of_builtin: Callable[[], Results]) -> Verdict:
-    """Record what the candidate did; an exception where the built-in raises one too is a refusal, and no fault."""
-    if " raised " in str(error):
-        verdict.builtin_fault, _ = _attempted(of_builtin)
-        if verdict.builtin_fault is not None and " raised " in verdict.builtin_fault:
-            verdict.refused = str(error)
-            return verdict
-    verdict.misbehaviour = str(error)
-    return verdict
 
 
 def in_doubt(findings: Sequence[Finding], case: Case) -> bool:

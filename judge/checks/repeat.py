@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from .cases import Case, tensors_of
+from ..core.call import call, parameter_gradients, set_mode
+from ..core.candidate import Implementation
+from ..core.case import Case, tensors_of
+from ..core.check import Check
+from ..core.misbehaviour import Misbehaviour
+from ..core.verdict import Results, Verdict, candidate, exact_products, loaded_builtin
+from ..programs import forms
+from ..programs.writing import by
 from .dropout import global_seed
-from .implementation import Implementation
 from .relations import settled
-from .running import call, parameter_gradients, set_mode
-from .verdict import Results, Verdict, candidate, exact_products, loaded_builtin
-from .watching import Misbehaviour
 
 
 def repeated(implementation: Implementation, case: Case) -> Verdict:
@@ -26,7 +29,7 @@ def repeated(implementation: Implementation, case: Case) -> Verdict:
                 parameter.requires_grad_(name not in case.frozen)
             first, second = (_called(implementation, layer, case) for _ in range(2))
         except Misbehaviour as error:
-            verdict.misbehaviour = str(error)
+            verdict.misbehaviour = error
             return verdict
     return settled(verdict, first, second, 2 * (1 - case.spec.dropout) ** (1 - case.spec.num_layers))
 
@@ -40,3 +43,6 @@ def _called(implementation: Implementation, layer: torch.nn.Module, case: Case) 
         gradients = parameter_gradients(implementation, layer)
         found |= {f"{name}.grad": gradient for name, gradient in gradients.items()}
     return {name: None if tensor is None else tensor.detach().clone().cpu() for name, tensor in found.items()}
+
+
+REPEATED = Check(repeated, by(forms.against_builtin, forms.again))

@@ -7,24 +7,28 @@ layer is linear in its input make the mean and the variance over many draws thos
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import torch
 
-from ..reference.equations import Array
-from ..reference.oracle import Inputs, evaluate
-from .cases import Case, draw, tensors_of, weights_of
-from .implementation import Implementation
-from .running import call, parameter_gradients, run_tensors, set_mode
-from .tolerance import FACTOR, unit_roundoff
-from .verdict import Finding, Verdict, candidate, exact_products, judge, loaded_builtin
-from .watching import Misbehaviour
+from ...reference.equations import Array
+from ...reference.oracle import Inputs, evaluate
+from ..core.bounds import FACTOR, unit_roundoff
+from ..core.call import call, parameter_gradients, run_tensors, set_mode
+from ..core.candidate import Implementation
+from ..core.case import RANDOM_SUM, ROWS, Case, draw, tensors_of, weights_of
+from ..core.check import Check
+from ..core.misbehaviour import Misbehaviour, SameDropout
+from ..core.verdict import Finding, Verdict, candidate, exact_products, loaded_builtin
+from ..programs.dropout import of_distribution
+from ..programs.forms import against_builtin
+from ..programs.forms import like_builtin as against_the_same_draws
+from ..programs.writing import by
+from .equations import judge
 
-ROWS = 4096  # draws, one for each row of a batch
-RANDOM_SUM = 300  # seed of the random sums, counted from the case's
 Z = 6.0  # half-width of the intervals in standard errors: a right layer misses one 2e-9 of the time
 FALSE_ALARM = 2e-9  # and this often the distance between two samples of one distribution
 
@@ -67,7 +71,7 @@ def distribution(implementation: Implementation, case: Case) -> Verdict:
     try:
         samples = _samples(implementation, case, varies=bool(slopes["output"].any()))
     except Misbehaviour as error:
-        verdict.misbehaviour = str(error)
+        verdict.misbehaviour = error
         return verdict
     constants, samples = _with_both(constants, slopes), _with_both(samples, slopes)
     slopes = _with_both(slopes, slopes)
@@ -139,7 +143,7 @@ def _samples(implementation: Implementation, case: Case, varies: bool) -> Sums:
         gradients = parameter_gradients(implementation, layer)
         again = run_tensors(layer, wide, tensors)
     if varies and torch.equal(found["output"].cpu(), again["output"]) and bool(found["output"].std(dim=1).any()):
-        raise Misbehaviour("expected another call to drop other elements, got the same result twice")
+        raise SameDropout()
     found |= {f"{name}.grad": gradients.get(name) for name, _ in builtin.named_parameters()}
     shapes = {"input.grad": tensors["input"]} | {f"{name}.grad": p for name, p in builtin.named_parameters()}
     for name, like in shapes.items():
@@ -222,3 +226,35 @@ def global_seed(case: Case) -> Iterator[None]:
     with torch.random.fork_rng(devices):
         torch.manual_seed(case.dropout_seed or 0)
         yield
+
+
+def dropping(p: float, *modes: str, layers: int = 1) -> Callable[[Case], Case]:
+    """Give a case dropout, and so many layers at least: one alone drops nothing."""
+
+    def adapt(case: Case) -> Case:
+        spec = replace(case.spec, dropout=p, num_layers=max(layers, case.spec.num_layers))
+        return replace(case, spec=spec, modes=modes, dropout_seed=case.seed)
+
+    return adapt
+
+
+def linear(case: Case) -> Case:
+    """Make the upper layers linear in their input, and the loss a sum over the output alone, for a batch of one row."""
+    case = dropping((0.2, 0.5, 0.8)[case.seed % 3], "train")(case)
+    seq_len, packed = min(case.seq_len, 3), case.lengths is not None
+    layers = max(2, min(3, case.spec.num_layers))
+    # Without a bias a third layer is given the product of both factors, and not their sum to 1e-4; and a relu is at
+    # its kink.
+    relu = case.spec.nonlinearity == "relu"
+    bias = case.spec.bias or layers > 2 or relu
+    spec = replace(case.spec, num_layers=layers, bias=bias)
+    one_row = replace(case, spec=spec, seq_len=seq_len, batch=1, batched=True, lengths=(seq_len,) if packed else None)
+    # The smaller the weights, the fewer relus come near their kink.
+    scale = 1e-7 if relu else 1e-4
+    plain = replace(one_row, weight_scale=scale, input_scale=1.0, cotangents=("output",), plain_sum=False, frozen=())
+    return replace(plain, input_grad=True, input_layout="contiguous", state_layout="contiguous")
+
+
+CERTAIN = Check(certain, by(against_builtin))
+LIKE_BUILTIN = Check(like_builtin, by(against_the_same_draws))
+DISTRIBUTION = Check(distribution, by(of_distribution))

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..cases import Case
-from ..implementation import Implementation
-from .programs import backward, function, inside, prepared, result
+from ..core.candidate import Implementation
+from ..core.case import Case
+from ..core.misbehaviour import Misbehaviour
+from .forms import backward, function, inside, prepared, result
 from .snippets import COLUMNS, Lines, Snippets
 
 RAISED = re.compile(r"(?:building it|second backward|\S+) raised (\w+): ?(.*)")
@@ -30,14 +31,20 @@ SETTING_CODE = {
 Check = tuple[Lines, Lines, Lines]
 
 
-def misbehaving(case: Case, implementation: Implementation, text: str) -> list[str]:
+def beginning(seen: Misbehaviour) -> str:
+    """Return how the message of the program's assertion begins, up to what came."""
+    return "AssertionError: " + re.split(r", got| changed from|(?<=PyTorch's) from|, found", str(seen))[0]
+
+
+def misbehaving(case: Case, implementation: Implementation, seen: Misbehaviour) -> list[str]:
     """Return programs that make the call in which a misbehaviour was seen, the simplest first.
 
     Args:
         case: in which it was seen.
         implementation: the candidate.
-        text: what was seen.
+        seen: what was seen.
     """
+    text = str(seen)
     once = replace(case, modes=case.modes[-1:])
     simpler = (replace(once, cotangents=(), frozen=()), once, case)
     return list(dict.fromkeys(_called(each, implementation, text) for each in simpler))

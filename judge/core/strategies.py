@@ -5,17 +5,15 @@ Sizes are drawn as small integers and every tensor from one seed, so that a fail
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from hypothesis import strategies as st
-from torch import Tensor
 
-from ..reference.spec import LayerSpec
-from .implementation import Implementation
+from ...reference.spec import LayerSpec
+from .candidate import Implementation
+from .case import LAYOUTS, Case
 
 # What a test may ask a case to vary, beside specs, shapes, weights and values.
 VARIATIONS = frozenset({"gradients", "states", "stack", "packed", "layouts", "modes"})
@@ -25,142 +23,6 @@ STRETCHES = ("seq_len", "batch", "input_size", "hidden_size")
 
 LONG = st.integers(65, 90) | st.integers(8, 64) | st.integers(65, 130)
 MANY = st.integers(101, 130) | st.integers(6, 100) | st.integers(101, 300)
-
-LAYOUTS = ("contiguous", "transposed", "offset", "strided", "expanded")
-
-# Seeds of the tensors, counted from the case's: parameters take 0, 1, 2, … in the order of their names.
-ROLES = {"input": 100, "h_0": 101, "c_0": 102, "output": 103, "h_n": 104, "c_n": 105}
-EARLIER_CALL = 200  # added to all roles for calls before the one that is judged
-
-
-@dataclass(frozen=True)
-class Case:
-    """One drawn input: everything that decides what a layer is run on.
-
-    Args:
-        spec: the layer.
-        dtype: of every tensor.
-        device: "cpu" or "cuda".
-        seq_len: steps.
-        batch: sequences; 1 where unbatched.
-        seed: of every tensor, see `draw`.
-        weight_scale: of every weight's normal distribution; biases have scale 1.
-        input_scale: of the input's.
-        batched: False for an input without a batch axis.
-        lengths: of a packed batch, None where it is padded; the largest is seq_len.
-        enforce_sorted: whether the packed batch is declared sorted (and then is).
-        states: "given", "zeros" (given as zeros) or "absent".
-        cotangents: which of output, h_n and c_n the loss depends on; none means no backward pass.
-        frozen: parameters that require no gradient.
-        plain_sum: whether the loss is their plain sum, whose gradient is one number, expanded.
-        input_grad: whether the input requires a gradient.
-        state_grad: whether h_0 and c_0 do.
-        modes: "train" or "eval" for each call of the module; the last call is judged.
-        input_layout: memory layout of the input, one of `LAYOUTS`.
-        state_layout: memory layout of h_0 and c_0.
-        dropout_seed: the global seed before the judged call, which decides what dropout draws.
-        nonfinite: (name, index, value) of a NaN or infinity put into an argument or a parameter, the index counting
-            its elements in the order of a padded, time-major batch.
-    """
-
-    spec: LayerSpec
-    dtype: torch.dtype
-    device: str
-    seq_len: int
-    batch: int
-    seed: int
-    weight_scale: float = 1.0
-    input_scale: float = 1.0
-    batched: bool = True
-    lengths: tuple[int, ...] | None = None
-    enforce_sorted: bool = False
-    states: str = "given"
-    cotangents: tuple[str, ...] = ()
-    frozen: tuple[str, ...] = ()
-    plain_sum: bool = False
-    input_grad: bool = True
-    state_grad: bool = True
-    modes: tuple[str, ...] = ("train",)
-    input_layout: str = "contiguous"
-    state_layout: str = "contiguous"
-    dropout_seed: int | None = None
-    nonfinite: tuple[str, int, float] | None = None
-
-    def describe(self) -> str:
-        """Return the case in one line, without what keeps its default."""
-        parts = [f"{name}={value}" for name, value in self.spec.arguments().items()]
-        for field in dataclasses.fields(self)[1:]:
-            value = getattr(self, field.name)
-            if field.default is dataclasses.MISSING or value != field.default:
-                parts.append(f"{field.name}={str(value).removeprefix('torch.')}")
-        return f"{self.spec.kind}({', '.join(parts)})"
-
-    def wants_grad(self, argument: str) -> bool:
-        """Whether input, h_0 or c_0 requires a gradient in a case with a loss."""
-        return self.input_grad if argument == "input" else self.state_grad
-
-
-def draw(seed: int, *shape: int) -> Tensor:
-    """Return standard normal numbers in float64 on the CPU, the same for the same seed and shape."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def weights_of(case: Case) -> dict[str, Tensor]:
-    """Return every parameter by name, float64 on the CPU, with values that the case's dtype holds exactly."""
-    found = {}
-    for index, (name, shape) in enumerate(case.spec.parameter_shapes().items()):
-        scale = case.weight_scale if name.startswith("weight") else 1.0
-        found[name] = _planted(case, name, _representable(scale * draw(case.seed + index, *shape), case.dtype))
-    return found
-
-
-def tensors_of(case: Case, offset: int = 0) -> dict[str, Tensor]:
-    """Return input, h_0, c_0 and the cotangents, float64 on the CPU, padded and time-major.
-
-    Args:
-        case: what was drawn.
-        offset: added to every seed, for a call beside the judged one.
-
-    Returns:
-        input (seq_len, batch, input_size), h_0 and c_0 (num_layers * num_directions, batch, features) unless
-        absent, and a cotangent for each name in `case.cotangents` in the shape of what it is a gradient of.
-    """
-    spec, rows = case.spec, case.spec.num_layers * case.spec.num_directions
-    h, c = (rows, case.batch, spec.state_size), (rows, case.batch, spec.hidden_size)
-    sequence = (case.seq_len, case.batch, spec.num_directions * spec.state_size)
-    shapes = {"input": (case.seq_len, case.batch, spec.input_size)}
-    if case.states != "absent":
-        shapes |= {"h_0": h, "c_0": c} if spec.kind == "lstm" else {"h_0": h}
-    shapes |= {name: {"output": sequence, "h_n": h, "c_n": c}[name] for name in case.cotangents}
-    found = {}
-    for name, shape in shapes.items():
-        values = draw(case.seed + offset + ROLES[name], *shape) * (case.input_scale if name == "input" else 1.0)
-        if name in ("h_0", "c_0") and case.states == "zeros":
-            values = torch.zeros(shape, dtype=torch.float64)
-        if layout_of(case, name) == "expanded":  # one row for the whole batch
-            values = values[:, :1].expand(shape)
-        if case.plain_sum and name in case.cotangents:
-            values = torch.ones(shape, dtype=torch.float64)
-        found[name] = _planted(case, name, _representable(values, case.dtype))
-    return found
-
-
-def _planted(case: Case, name: str, values: Tensor) -> Tensor:
-    """Put the case's NaN or infinity where it belongs."""
-    if case.nonfinite is not None and case.nonfinite[0] == name:
-        values = values.contiguous()
-        values.view(-1)[case.nonfinite[1]] = case.nonfinite[2]
-    return values
-
-
-def layout_of(case: Case, name: str) -> str:
-    """Return the memory layout in which the tensor of that name is passed."""
-    layouts = {"input": case.input_layout, "h_0": case.state_layout, "c_0": case.state_layout}
-    return layouts.get(name, "contiguous")
-
-
-def _representable(values: Tensor, dtype: torch.dtype) -> Tensor:
-    return values.to(dtype).to(torch.float64)
 
 
 def cases(

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..reference.equations import Array
-from ..reference.oracle import Inputs, evaluate
-from ..reference.spec import LayerSpec
+from ...reference.equations import Array
+from ...reference.oracle import Inputs, evaluate
+from ...reference.spec import LayerSpec
 
 FACTOR = 32.0  # F
 COPIES = 4  # K

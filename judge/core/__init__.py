@@ -1,0 +1,1 @@
+"""What a verdict is made of: candidate, case, call, bounds."""

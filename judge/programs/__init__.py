@@ -1,0 +1,1 @@
+"""Reproducers: a verdict as a program in plain PyTorch."""

@@ -1,0 +1,58 @@
+"""A program is shown only when it has been run, and fails as the judge says."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from ..core.candidate import Implementation
+from ..core.check import Program
+from ..core.guard import restored
+from ..core.verdict import exact_products
+
+
+def fails(program: Program, implementation: Implementation) -> bool:
+    """Run a program, twice with other random numbers, and return whether it fails as it should."""
+    kind, _, message = program.fails.partition(": ")
+    for seed in range(2):
+        error = _run(program.text, implementation, seed)
+        if type(error).__name__ != kind or not _comparable(error).startswith(_comparable(message)):
+            return False
+    return True
+
+
+def _comparable(message: object) -> str:
+    """Leave out of a message what differs from run to run: numbers, spaces, and where a long one ends."""
+    return re.sub(r"[\d\s]+", "", str(message))[:60]
+
+
+def _run(program: str, implementation: Implementation, seed: int) -> BaseException | None:
+    """Run a program as its reader would, silently, and leave PyTorch as it was."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    if implementation.location is None:
+        program = re.sub(r"^Candidate = \.\.\..*$", "", program, flags=re.MULTILINE)
+        of = implementation
+        adapter = SimpleNamespace(from_builtin=of.from_builtin, gradients=of.gradients)
+        names["Candidate"] = adapter if of.from_builtin else of.factory
+    with left_alone(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        torch.manual_seed(seed)
+        try:
+            exec(compile(program, "<reproducer>", "exec"), names)
+        except (Exception, SystemExit) as error:  # whatever the layer raises
+            return error
+    return None
+
+
+@contextlib.contextmanager
+def left_alone() -> Iterator[None]:
+    """Run programs as their reader would, and leave PyTorch as it was."""
+    with torch.random.fork_rng(), exact_products(), warnings.catch_warnings(), restored():
+        warnings.simplefilter("ignore")
+        yield

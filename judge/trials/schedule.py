@@ -1,0 +1,68 @@
+"""Which cases a trial draws: the same ones for the command, for `assert_parity` and for the published score."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..core.strategies import STRETCHES
+from .trial import Trial
+
+DEFAULT_EXAMPLES = 50  # cases for each trial
+FEWEST = 5  # cases of a trial, where so many are asked for
+
+ROUNDS = (0.25, 0.25, 0.25, 0.5)  # of a trial's examples, so that a fault shows soon, whatever shows it
+STRETCHED_ROUND = 1  # after some small cases, some of each stretch: no run of luck leaves one out
+
+
+@dataclass(frozen=True)
+class Block:
+    """Cases that are drawn in one go.
+
+    Args:
+        stretch: which of `STRETCHES` is drawn large, None for small sizes alone.
+        examples: how many cases.
+        seed: which ones.
+    """
+
+    stretch: str | None
+    examples: int
+    seed: int
+
+
+def blocks(trial: Trial, dtype: torch.dtype, examples: int, seed: int) -> list[list[Block]]:
+    """Return what a trial draws in each round.
+
+    Args:
+        trial: what is asked.
+        dtype: a fault of the equations shows in float64; the others look for faults of their own, in half as many.
+        examples: for a trial with a share of 1.
+        seed: which cases.
+    """
+    share = trial.share if dtype == torch.float64 else trial.share / 2
+    wanted = max(min(FEWEST, examples), round(examples * share))
+    rounds = []
+    for number, part in enumerate(ROUNDS):
+        # The first case of any block is the simplest there is: one more is drawn.
+        plan: list[tuple[str | None, int]] = [(None, 1 + max(1, round(part * wanted)))]
+        if number == STRETCHED_ROUND:
+            plan += [(stretch, 2 + wanted // 16) for stretch in STRETCHES]
+        rounds.append([Block(stretch, count, _seed(trial, dtype, stretch, number, seed)) for stretch, count in plan])
+    return rounds
+
+
+def _seed(trial: Trial, dtype: torch.dtype, stretch: str | None, number: int, seed: int) -> int:
+    return (len(ROUNDS) * seed + number) * 2**32 + zlib.crc32(f"{trial} {dtype} {stretch}".encode())
+
+
+def in_rounds(
+    trials: Sequence[Trial], dtype: torch.dtype, examples: int, seed: int
+) -> Iterator[tuple[Trial, list[Block]]]:
+    """Yield a round of every trial, then the next: what is asked first is a little of everything."""
+    plans = [blocks(trial, dtype, examples, seed) for trial in trials]
+    for number in range(len(ROUNDS)):
+        for trial, plan in zip(trials, plans, strict=True):
+            yield trial, plan[number]

@@ -1,0 +1,219 @@
+"""The search for a case that fails a trial, and the way from there to a small one."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import seed as seeded
+from hypothesis.errors import Flaky
+from hypothesis.strategies import SearchStrategy
+
+from ...reference.builtin import LAYERS
+from ..core.candidate import Implementation, implementation_from
+from ..core.case import Case
+from ..core.guard import BUILTIN, Streams, begins, on_behalf_of
+from ..core.misbehaviour import Raised, Seeded
+from ..core.strategies import cases
+from ..core.verdict import ParityError, Verdict
+from .reproducer import replayed, reproducer
+from .schedule import Block, blocks
+from .trial import ERROR, FAILED, PASSED, UNSUPPORTED, Outcome, Tally, Trial
+
+SHRINK_SECONDS = 3.0  # for Hypothesis to make a failing case smaller
+SIMPLIFY_SECONDS = 1.0  # for trying each part of it at its plainest
+
+# What makes a case plainer: fields of `Case` and of `LayerSpec`, tried in this order.
+PLAINER: tuple[dict[str, Any], ...] = (
+    {"modes": ("train",)},
+    {"modes": ("eval",)},
+    *({"cotangents": (name,)} for name in ("output", "h_n", "c_n")),
+    {"plain_sum": True},
+    {"frozen": (), "input_grad": True, "state_grad": True},
+    {"lengths": None, "enforce_sorted": False},
+    {"input_layout": "contiguous", "state_layout": "contiguous"},
+    {"input_layout": "contiguous"},
+    {"state_layout": "contiguous"},
+    {"states": "absent"},
+    {"weight_scale": 1.0},
+    {"input_scale": 1.0},
+    {"batch_first": False},
+    {"proj_size": 0},
+    {"bidirectional": False},
+    {"num_layers": 1},
+    {"num_layers": 2},
+    {"bias": True},
+    {"nonlinearity": "tanh"},
+)
+
+
+class JudgeError(Exception):
+    """The judge itself failed on a case: nothing is said of the implementation.
+
+    Args:
+        verdict: names the implementation and the case.
+        trial: that was asked.
+    """
+
+    def __init__(self, verdict: Verdict, trial: Trial) -> None:
+        name = verdict.implementation.name
+        super().__init__(
+            f"the judge failed, and nothing is said of {name}; please report this\n"
+            f"  case: {verdict.case.describe()}\n{verdict.broken}"
+        )
+        self.reproducer = replayed(verdict, trial.aspect, trial.name)
+
+
+def asked(
+    trial: Trial, implementation: Implementation, dtype: torch.dtype, device: str, examples: int, seed: int
+) -> Outcome:
+    """Ask a trial about an implementation, and return what it came to."""
+    tally = Tally()
+    try:
+        for plan in blocks(trial, dtype, examples, seed):
+            search(trial, implementation, dtype, device, plan, tally)
+    except ParityError as error:
+        return Outcome(FAILED, tally.as_record(), str(error), error.reproducer)
+    except JudgeError as error:
+        return Outcome(ERROR, tally.as_record(), str(error), error.reproducer)
+    if tally.refused and tally.refused == tally.cases:
+        return Outcome(UNSUPPORTED, tally.as_record(), reason=f"{tally.refusal}, as torch.nn does")
+    return Outcome(PASSED, tally.as_record())
+
+
+def search(
+    trial: Trial, implementation: Implementation, dtype: torch.dtype, device: str, plan: Sequence[Block], tally: Tally
+) -> None:
+    """Draw cases until one fails or all have passed, and shrink one that fails.
+
+    Args:
+        trial: what is asked.
+        implementation: of what.
+        dtype: of every tensor.
+        device: such as "cpu" or "cuda".
+        plan: how many cases, and which.
+        tally: where to count.
+
+    Raises:
+        ParityError: a case failed; it carries the smallest one found.
+        JudgeError: the judge did.
+    """
+    __tracebackhide__ = True
+    found = _Search(trial, implementation, tally)
+    start = time.perf_counter()
+    try:
+        for block in plan:
+            strategy = cases(implementation, dtype, device, trial.vary, (block.stretch,), **trial.fixed)
+            _run(found.step, strategy.map(trial.adapt), block)
+            if found.broken is not None:
+                raise JudgeError(found.broken, trial)
+            if found.smallest is not None:
+                plainest = _plainest(found.smallest, trial, found.streams)
+                raise ParityError(plainest, reproducer(plainest, trial.check, trial.aspect, trial.name))
+    finally:
+        tally.seconds += time.perf_counter() - start
+
+
+def ask(trial: Trial, implementation: Implementation, case: Case, streams: Streams) -> Verdict:
+    """Ask for the verdict on one case.
+
+    A global generator that was seeded in it is misbehaviour too; what raises where torch.nn raises as well is refused,
+    not wrong; and what goes wrong in the judge itself is said in the verdict.
+    """
+    begins(case)
+    try:
+        with streams.case():
+            verdict = trial.check.verdict(implementation, case)
+        if isinstance(verdict.misbehaviour, Raised):
+            with on_behalf_of(BUILTIN):
+                beside = trial.check.verdict(implementation_from(LAYERS[case.spec.kind], case.spec.kind), case)
+            if isinstance(beside.misbehaviour, Raised):
+                return Verdict(implementation, case, refused=str(verdict.misbehaviour))
+    except Exception:
+        return Verdict(implementation, case, broken=traceback.format_exc())
+    if streams.reseeded is not None and verdict.ok:
+        verdict.misbehaviour = Seeded(streams.reseeded)
+    return verdict
+
+
+def _run(step: Callable[[Case], None], strategy: SearchStrategy[Case], block: Block) -> None:
+    run = settings(
+        max_examples=block.examples,
+        database=None,
+        deadline=None,
+        derandomize=False,
+        report_multiple_bugs=False,
+        print_blob=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    with contextlib.suppress(_Failed, _Enough, Flaky):  # the reproducer finds out what comes and goes
+        seeded(block.seed)(run(given(strategy)(step)))()
+
+
+class _Failed(Exception):
+    """A case failed; Hypothesis is to make it smaller."""
+
+
+class _Enough(BaseException):
+    """Time is up; Hypothesis lets pass at once what is no `Exception`, and tries no smaller case."""
+
+
+class _Search:
+    def __init__(self, trial: Trial, implementation: Implementation, tally: Tally) -> None:
+        self.trial, self.implementation, self.tally = trial, implementation, tally
+        self.smallest: Verdict | None = None
+        self.broken: Verdict | None = None
+        self.deadline = float("inf")
+        self.streams = Streams()
+
+    def step(self, case: Case) -> None:
+        if time.perf_counter() > self.deadline:
+            raise _Enough
+        verdict = ask(self.trial, self.implementation, case, self.streams)
+        if verdict.broken is not None:
+            if self.smallest is None:
+                self.broken = verdict
+                raise _Enough
+            return  # a smaller case that the judge cannot answer says nothing
+        if self.smallest is None:
+            self.tally.add(verdict)
+        if not verdict.ok:
+            if self.smallest is None:
+                self.deadline = time.perf_counter() + SHRINK_SECONDS
+            self.smallest = verdict
+            raise _Failed
+
+
+def _plainest(verdict: Verdict, trial: Trial, streams: Streams) -> Verdict:
+    """Put each part of a failing case at its plainest where it still fails the trial."""
+    deadline = time.perf_counter() + SIMPLIFY_SECONDS
+    for change in PLAINER:
+        case = verdict.case
+        if time.perf_counter() > deadline:
+            break
+        plainer = trial.adapt(_changed(case, change))
+        if plainer == case or trial.fixed.keys() & change.keys() or not set(plainer.cotangents) <= set(case.cotangents):
+            continue
+        found = ask(trial, verdict.implementation, plainer, streams)
+        if found.broken is None and not found.ok:
+            verdict = found
+    return verdict
+
+
+def _changed(case: Case, change: Mapping[str, Any]) -> Case:
+    """Change fields of a case or of its spec, if that leaves no more than there was."""
+    options = {name: value for name, value in change.items() if hasattr(case.spec, name)}
+    if options.get("num_layers", 1) > case.spec.num_layers or ("plain_sum" in change and not case.cotangents):
+        return case
+    if change.get("modes") == ("eval",) and len(case.modes) == 1:
+        return case
+    spec = replace(case.spec, **options)
+    frozen = tuple(name for name in case.frozen if name in spec.parameter_shapes())
+    fields: dict[str, Any] = {"frozen": frozen} | {k: v for k, v in change.items() if k not in options}
+    return replace(case, spec=spec, **fields)

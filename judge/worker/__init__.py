@@ -1,0 +1,1 @@
+"""The process of a candidate, and the end that watches it."""
