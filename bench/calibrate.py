@@ -31,6 +31,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from tqdm import tqdm
 
 from rnn_parity.bench.right import RIGHT
+from rnn_parity.judge.checks.equations import judge
 from rnn_parity.judge.checks.nonfinite import PLANTS, planted
 from rnn_parity.judge.checks.second_order import second_order
 from rnn_parity.judge.core.bounds import CONFIRMING_COPIES, FACTOR
@@ -47,7 +48,6 @@ from rnn_parity.judge.core.verdict import (
     compare,
     exact_products,
     in_doubt,
-    judge,
     loaded_builtin,
 )
 from rnn_parity.reference.builtin import LAYERS

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..reference.spec import KINDS
+from ...reference.spec import KINDS
 
 RECORD = "parity"  # name of the user property that carries a test's record
 

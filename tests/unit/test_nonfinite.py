@@ -10,11 +10,12 @@ import torch
 from hypothesis import given
 from torch import nn
 
+from rnn_parity.judge.checks.equations import judge
 from rnn_parity.judge.checks.nonfinite import PLANTS, planted
 from rnn_parity.judge.core.candidate import implementation_from
 from rnn_parity.judge.core.case import Case, tensors_of, weights_of
 from rnn_parity.judge.core.strategies import cases
-from rnn_parity.judge.core.verdict import case_bounds, judge
+from rnn_parity.judge.core.verdict import case_bounds
 from rnn_parity.reference import LayerSpec
 
 GRU = implementation_from(nn.GRU, "gru")

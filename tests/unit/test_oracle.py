@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from rnn_parity.judge.checks.equations import judge
 from rnn_parity.judge.core.candidate import implementation_from
 from rnn_parity.judge.core.case import Case, tensors_of, weights_of
-from rnn_parity.judge.core.verdict import judge
 from rnn_parity.reference import LayerSpec
 from rnn_parity.reference.builtin import LAYERS
 from rnn_parity.reference.oracle import Inputs, evaluate

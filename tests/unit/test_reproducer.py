@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rnn_parity.bench.plain import PLAIN
+from rnn_parity.judge.checks.equations import judge
 from rnn_parity.judge.core.candidate import implementation_from
 from rnn_parity.judge.core.case import Case
 from rnn_parity.judge.core.strategies import cases
-from rnn_parity.judge.core.verdict import Finding, Verdict, case_bounds, judge
+from rnn_parity.judge.core.verdict import Finding, Verdict, case_bounds
 from rnn_parity.judge.programs.misbehaviour import misbehaving
 from rnn_parity.judge.programs.snippets import MOST_LINES, WIDEST, shortest
 from rnn_parity.judge.trials.reproducer import fails, forms, plain

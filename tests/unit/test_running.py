@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from rnn_parity.judge.checks.equations import judge
 from rnn_parity.judge.core.candidate import implementation_from
 from rnn_parity.judge.core.case import Case
-from rnn_parity.judge.core.verdict import judge
 from rnn_parity.reference import LayerSpec
 
 CASE = Case(LayerSpec("gru", 3, 4), torch.float64, "cpu", 3, 2, seed=0, cotangents=("output", "h_n"))
