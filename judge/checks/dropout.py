@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy import stats
 
 from ...reference.equations import Array
 from ...reference.oracle import Inputs, evaluate
@@ -29,6 +30,8 @@ from ..programs.forms import like_builtin as against_the_same_draws
 from ..programs.writing import by
 from .equations import judge
 
+REFERENCE = 16  # times the rows, of what a sample is compared with
+SMALL_SHARE = 1e-3  # of a sum, below which dropout hardly moves it
 Z = 6.0  # half-width of the intervals in standard errors: a right layer misses one 2e-9 of the time
 FALSE_ALARM = 2e-9  # and this often the distance between two samples of one distribution
 
@@ -86,6 +89,53 @@ def distribution(implementation: Implementation, case: Case) -> Verdict:
     return verdict
 
 
+def each_boundary(implementation: Implementation, case: Case) -> Verdict:
+    """Compare a random sum over the output with the oracle's, where every layer's output has a mask of its own.
+
+    One mask for all of them, or one that spares a layer, gives the sum another distribution.
+    """
+    verdict = Verdict(implementation, case)
+    try:
+        samples = _samples(implementation, replace(case, cotangents=("output",)), varies=False)
+    except Misbehaviour as error:
+        verdict.misbehaviour = error
+        return verdict
+    reference = _reference(case)
+    if reference.std() > SMALL_SHARE * np.abs(reference).max():
+        verdict.findings = [_apart(samples["output"], reference, case)]
+    else:
+        verdict.undetermined = ["distribution of output"]
+    return verdict
+
+
+def _reference(case: Case) -> Array:
+    """Return the sum for so many rows of independent masks, from the oracle."""
+    rows = 4 * ROWS
+    tensors = {name: np.repeat(tensor.numpy(), rows, axis=1) for name, tensor in tensors_of(case).items()}
+    _, masks = some_masks(replace(case, batch=rows), 1)
+    inputs = Inputs(tensors["input"], tensors.get("h_0"), tensors.get("c_0"), masks=masks)
+    weights = {name: weight.numpy() for name, weight in weights_of(case).items()}
+    return np.asarray((evaluate(case.spec, weights, inputs)["output"] * tensors["output"]).sum(axis=(0, 2)))
+
+
+def some_masks(case: Case, draws: int) -> Iterator[list[Array]]:
+    """Yield dropout's factors on the output of every layer but the last: nothing dropped first, then so many draws."""
+    spec, p, random = case.spec, case.spec.dropout, np.random.default_rng(case.seed)
+    shape = (case.seq_len, case.batch, spec.num_directions * spec.state_size)
+    for share in (0.0, *[p] * draws):
+        yield [(random.random(shape) >= share) / (1 - p) for _ in range(spec.num_layers - 1)]
+
+
+def three_layers(case: Case) -> Case:
+    """Give a case two boundaries at least and one row, with weights that carry each mask to the output."""
+    case = dropping((0.3, 0.5, 0.7)[case.seed % 3], "train", layers=3)(case)
+    spec, seq_len = replace(case.spec, num_layers=3), min(case.seq_len, 3)
+    one_row = replace(case, spec=spec, seq_len=seq_len, batch=1, batched=True, lengths=case.lengths and (seq_len,))
+    return replace(
+        one_row, weight_scale=1.0, input_scale=1.0, cotangents=("output",), plain_sum=False, state_layout="contiguous"
+    )
+
+
 def _moments(name: str, sample: Array, constant: Array, slope: Array, p: float) -> list[Finding]:
     """Compare the moments of a sample with those of constant + slope @ factors."""
     if not slope.any():
@@ -119,16 +169,17 @@ def _distance(sample: Array, constant: Array, slope: Array, case: Case) -> Findi
 
     Both are blurred by a twentieth of a standard deviation, so that rounding moves no atom past another.
     """
-    random = np.random.default_rng(case.seed)
     p = case.spec.dropout
-    factors = (random.random((16 * ROWS, len(slope))) >= p) / (1 - p)
-    blur = 0.05 * np.sqrt(p / (1 - p) * (slope**2).sum())
-    drawn = np.sort(constant + factors @ slope + blur * random.standard_normal(len(factors)))
-    came = np.sort(sample + blur * random.standard_normal(len(sample)))
-    both = np.concatenate([drawn, came])
-    shares = [np.searchsorted(values, both, side="right") / len(values) for values in (drawn, came)]
-    limit = np.sqrt(-0.5 * np.log(FALSE_ALARM / 2) * (1 / len(drawn) + 1 / len(came)))
-    return Finding("distribution of output", float(np.abs(shares[0] - shares[1]).max()), float(limit))
+    factors = (np.random.default_rng(case.seed).random((REFERENCE * ROWS, len(slope))) >= p) / (1 - p)
+    return _apart(sample, constant + factors @ slope, case)
+
+
+def _apart(came: Array, drawn: Array, case: Case) -> Finding:
+    random, blur = np.random.default_rng(case.seed + 1), 0.05 * drawn.std()
+    blurred = [values + blur * random.standard_normal(len(values)) for values in (drawn, came)]
+    # The limit of a two-sample test at this rate of false alarms.
+    limit = stats.kstwobign.isf(FALSE_ALARM) * np.sqrt(1 / len(drawn) + 1 / len(came))
+    return Finding("distribution of output", float(stats.ks_2samp(*blurred, method="asymp").statistic), float(limit))
 
 
 def _samples(implementation: Implementation, case: Case, varies: bool) -> Sums:
@@ -148,7 +199,8 @@ def _samples(implementation: Implementation, case: Case, varies: bool) -> Sums:
     shapes = {"input.grad": tensors["input"]} | {f"{name}.grad": p for name, p in builtin.named_parameters()}
     for name, like in shapes.items():
         found[name] = torch.zeros_like(like) if found[name] is None else found[name]
-    return _sums({name: tensor.detach().cpu().double().numpy() for name, tensor in found.items()}, case)
+    given = {name: tensor for name, tensor in found.items() if tensor is not None}  # none for a state that is ignored
+    return _sums({name: tensor.detach().cpu().double().numpy() for name, tensor in given.items()}, case)
 
 
 def _linear_in_masks(case: Case) -> tuple[Sums, Sums]:
@@ -255,6 +307,7 @@ def linear(case: Case) -> Case:
     return replace(plain, input_grad=True, input_layout="contiguous", state_layout="contiguous")
 
 
+EACH_BOUNDARY = Check(each_boundary, by(of_distribution))
 CERTAIN = Check(certain, by(against_builtin))
 LIKE_BUILTIN = Check(like_builtin, by(against_the_same_draws))
 DISTRIBUTION = Check(distribution, by(of_distribution))

@@ -18,7 +18,7 @@ from ..core.call import Call, parameter_gradients, run_tensors, set_mode
 from ..core.candidate import Implementation
 from ..core.case import EARLIER_CALL, Case, tensors_of
 from ..core.check import Check
-from ..core.misbehaviour import Misbehaviour
+from ..core.misbehaviour import Misbehaviour, Raised
 from ..core.verdict import (
     Finding,
     Verdict,
@@ -136,11 +136,14 @@ def two_losses(implementation: Implementation, case: Case) -> Verdict:
             return verdict
 
     def findings(copies: int) -> list[Finding]:
+        """Return what is judged; what cannot be is counted."""
         a, b = (case_bounds(case, copies, offset=offset) for offset in (0, EARLIER_CALL))
         twice = {name: _total(2, bound) for name, bound in a.items() if name.endswith(".grad")}
         sums = {name: _total(2, a[name], b[name]) for name in of_both if name in a}
         own = {name: bound for name, bound in twice.items() if name not in sums}
         of_arguments = {name: bound for name, bound in b.items() if name not in sums and name.endswith(".grad")}
+        limits = [*own.items(), *of_arguments.items(), *sums.items()]
+        verdict.undetermined = [name for name, bound in limits if not bound.determined]
         return [*compare(own, of_first), *compare(of_arguments, of_second), *compare(sums, of_both)]
 
     verdict.findings = findings(COPIES)
@@ -148,6 +151,40 @@ def two_losses(implementation: Implementation, case: Case) -> Verdict:
         verdict.findings = findings(CONFIRMING_COPIES)
     verdict.findings.sort(key=lambda finding: -finding.ratio)
     return verdict
+
+
+def output_changed(implementation: Implementation, case: Case) -> Verdict:
+    """Changing the output in place between forward and backward leaves the gradients right, or makes backward raise.
+
+    What the backward pass needs of the output has to be kept where autograd sees the change.
+    """
+    verdict = Verdict(implementation, case)
+    with exact_products():
+        try:
+            layer = candidate(implementation, loaded_builtin(case), case)
+            set_mode(layer, case.modes[-1])
+            begun = Call(layer, case, tensors_of(case))
+            begun.backward_after(_doubled)
+            found = begun.found() | {f"{n}.grad": g for n, g in parameter_gradients(implementation, layer).items()}
+        except Misbehaviour as error:
+            if not (isinstance(error, Raised) and error.stage == "backward"):
+                verdict.misbehaviour = error
+            return verdict
+    gradients = {name: None if g is None else g.detach().cpu() for name, g in found.items() if name.endswith(".grad")}
+
+    def limits(copies: int) -> dict[str, Bound]:
+        return {name: bound for name, bound in case_bounds(case, copies).items() if name in gradients}
+
+    verdict.findings = compare(limits(COPIES), gradients)
+    if in_doubt(verdict.findings, case):
+        verdict.findings = compare(limits(CONFIRMING_COPIES), gradients)
+    verdict.undetermined = [name for name, bound in limits(COPIES).items() if not bound.determined]
+    return verdict
+
+
+def _doubled(results: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        results["output"].mul_(2)
 
 
 def _total(times: int, first: Bound, second: Bound | None = None) -> Bound:
@@ -174,23 +211,25 @@ def _compare(implementation: Implementation, case: Case, related: Callable[[nn.M
     return settled(verdict, direct, through_relation)
 
 
-def settled(verdict: Verdict, a: Compared, b: Compared, factor: float = 2.0) -> Verdict:
-    """Fill a verdict with how far two runs that should agree lie apart, in `factor` times the bound of each tensor."""
-    limits = case_bounds(verdict.case)
-    verdict.findings = _findings(limits, a, b, factor)
+def settled(
+    verdict: Verdict, a: Compared, b: Compared, limits_of: Callable[[Case, int], dict[str, Bound]] = case_bounds
+) -> Verdict:
+    """Fill a verdict with how far two runs that should agree lie apart, in twice the bound of each tensor."""
+    limits = limits_of(verdict.case, COPIES)
+    verdict.findings = _findings(limits, a, b)
     if in_doubt(verdict.findings, verdict.case):
-        limits = case_bounds(verdict.case, CONFIRMING_COPIES)
-        verdict.findings = _findings(limits, a, b, factor)
+        limits = limits_of(verdict.case, CONFIRMING_COPIES)
+        verdict.findings = _findings(limits, a, b)
     verdict.undetermined = [name for name, bound in limits.items() if not bound.determined]
     return verdict
 
 
-def _findings(limits: Mapping[str, Bound], a: Compared, b: Compared, factor: float) -> list[Finding]:
+def _findings(limits: Mapping[str, Bound], a: Compared, b: Compared) -> list[Finding]:
     findings = []
     for name, bound in limits.items():
         if bound.determined:
             apart = (_value(a, name) - _value(b, name)).abs().max().item()
-            findings.append(Finding(name, apart if np.isfinite(apart) else float("inf"), factor * bound.limit))
+            findings.append(Finding(name, apart if np.isfinite(apart) else float("inf"), 2 * bound.limit))
     return sorted(findings, key=lambda finding: -finding.ratio)
 
 
@@ -218,4 +257,5 @@ CUT_AND_CARRY = _relation(cut_and_carry, forms.cut_and_carry)
 BATCH_PERMUTATION = _relation(batch_permutation, forms.batch_permutation)
 ONE_BY_ONE = _relation(one_by_one, forms.one_by_one)
 ABSENT_IS_ZERO = _relation(absent_is_zero, forms.absent_is_zero)
+OUTPUT_CHANGED = Check(output_changed, by(forms.changed_in_place))
 TWO_LOSSES = Check(two_losses, by(forms.against_builtin, forms.both_passes))

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
+from ..core.bounds import Bound
 from ..core.call import call, parameter_gradients, set_mode
 from ..core.candidate import Implementation
 from ..core.case import Case, tensors_of
 from ..core.check import Check
 from ..core.misbehaviour import Misbehaviour
-from ..core.verdict import Results, Verdict, candidate, exact_products, loaded_builtin
+from ..core.verdict import Results, Verdict, candidate, case_bounds, exact_products, loaded_builtin
 from ..programs import forms
+from ..programs.forms import drops
 from ..programs.writing import by
-from .dropout import global_seed
+from .dropout import global_seed, some_masks
 from .relations import settled
+
+DRAWS = 4  # of dropout, beside that in which nothing is dropped
 
 
 def repeated(implementation: Implementation, case: Case) -> Verdict:
     """A second call of the same module gives what the first gave, within twice the bound.
 
-    Where the case has a dropout seed, it is set before each call, and dropout's factors widen the bound.
+    Where the case has a dropout seed, it is set before each call, and the bound is that of a case with dropout.
     """
     verdict = Verdict(implementation, case)
     with global_seed(case), exact_products():
@@ -31,7 +37,15 @@ def repeated(implementation: Implementation, case: Case) -> Verdict:
         except Misbehaviour as error:
             verdict.misbehaviour = error
             return verdict
-    return settled(verdict, first, second, 2 * (1 - case.spec.dropout) ** (1 - case.spec.num_layers))
+    return settled(verdict, first, second, _limits if drops(case) else case_bounds)
+
+
+def _limits(case: Case, copies: int) -> dict[str, Bound]:
+    """Return the widest bound of every tensor under some draws of dropout: which one the layer takes is its own."""
+    draws = [case_bounds(case, copies, masks) for masks in some_masks(case, DRAWS)]
+    widest = {name: max((bounds[name] for bounds in draws), key=lambda bound: bound.limit) for name in draws[0]}
+    undetermined = {name for bounds in draws for name, bound in bounds.items() if not bound.determined}
+    return {name: replace(b, within_range=False) if name in undetermined else b for name, b in widest.items()}
 
 
 def _called(implementation: Implementation, layer: torch.nn.Module, case: Case) -> Results:

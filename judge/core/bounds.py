@@ -165,6 +165,11 @@ class Bound:
         return FACTOR * (self.spread + unit_roundoff(self.dtype) * self.peak + underflow(self.dtype))
 
     @property
+    def finite(self) -> bool:
+        """Whether a right layer's tensor must be; not so in float16, whose range a sum may leave and come back to."""
+        return self.within_range and self.dtype != torch.float16 and bool(np.isfinite(self.truth).all())
+
+    @property
     def determined(self) -> bool:
         """Whether the dtype carries digits for this tensor at all; where not, it is counted, not judged."""
         zero = self.spread == self.peak == 0  # exactly so, whatever is rounded on the way
@@ -203,7 +208,7 @@ def bounds_of(results: Mapping[str, Array], dtype: torch.dtype, planted: bool = 
         for name, runs in results.items():
             within = np.abs(runs) < torch.finfo(dtype).max
             if planted:
-                within |= ~np.isfinite(runs) & ~np.isfinite(runs[:1])
+                within |= (np.isnan(runs) & np.isnan(runs[:1])) | (np.isinf(runs) & (runs == runs[:1]))
             finite["backward" if name.endswith(".grad") else "forward"] &= bool(within.all())
         for name, runs in results.items():
             # One infinity on the way makes what depends on it infinite or NaN: forward all, backward all gradients.

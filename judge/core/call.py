@@ -6,7 +6,7 @@ setting of PyTorch's, is raised as `Misbehaviour` with one line that says what w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from .misbehaviour import (
     FrozenGradient,
     OtherParameters,
     Reformed,
+    SharedMemory,
     WrongField,
     WrongGradientType,
     WrongPlace,
@@ -31,6 +32,14 @@ from .misbehaviour import (
 )
 
 ARGUMENTS = ("input", "h_0", "c_0")
+
+CHANGED = 7.25  # what a result is overwritten with
+
+GRAD_MODES: dict[str, Callable[[], Any]] = {
+    "grad": torch.enable_grad,
+    "no_grad": torch.no_grad,
+    "inference": torch.inference_mode,
+}
 
 Named = Iterable[tuple[str, Tensor]]
 
@@ -58,7 +67,10 @@ def run(implementation: Implementation, layer: nn.Module, case: Case) -> dict[st
     set_mode(layer, case.modes[-1])
     if case.dropout_seed is not None:
         torch.manual_seed(case.dropout_seed)
-    found = call(layer, case, tensors_of(case))
+    begun = Call(layer, case, tensors_of(case))
+    if case.cotangents:
+        begun.backward()
+    found = begun.found()
     if case.cotangents:
         for name, gradient in parameter_gradients(implementation, layer).items():
             if name in case.frozen and gradient is not None:
@@ -66,13 +78,22 @@ def run(implementation: Implementation, layer: nn.Module, case: Case) -> dict[st
             if name not in case.frozen:
                 found[f"{name}.grad"] = gradient
     _require_unchanged(before, _snapshot(layer.named_parameters()), "parameter")
-    return {name: None if tensor is None else tensor.detach().cpu() for name, tensor in found.items()}
+    kept = {name: None if tensor is None else tensor.detach().clone().cpu() for name, tensor in found.items()}
+    begun.require_separate()
+    return kept
 
 
 def _earlier_call(layer: nn.Module, case: Case, mode: str, seeds: int) -> None:
     """Train on or evaluate other, larger tensors with other weights: nothing of it may stay in the layer."""
     loss = ("output",) if case.cotangents else ()
-    other = replace(case, seq_len=case.seq_len + 1, batch=case.batch + case.batched, lengths=None, cotangents=loss)
+    other = replace(
+        case,
+        seq_len=case.seq_len + 1,
+        batch=case.batch + case.batched,
+        lengths=None,
+        cotangents=loss,
+        grad_mode="no_grad",
+    )
     tensors = tensors_of(other, seeds)
     if loss:
         tensors["output"] = torch.ones_like(tensors["output"])
@@ -169,7 +190,7 @@ class Call:
         arguments = arguments_for(self.given, case)
         packed = arguments[0] if isinstance(arguments[0], PackedSequence) else None
         parts = _snapshot(_parts(packed))
-        with torch.set_grad_enabled(bool(case.cotangents)), watched("forward"):
+        with GRAD_MODES["grad" if case.cotangents else case.grad_mode](), watched("forward"):
             returned = layer(*arguments)
         _require_unchanged(parts, _snapshot(_parts(packed)), "argument")
         self.results = _checked(returned, case, arguments[0])
@@ -181,6 +202,15 @@ class Call:
             with watched("backward"):
                 cotangents = [self._handed_on(cotangent) for cotangent in cotangents]
                 torch.autograd.backward(outputs, cotangents, retain_graph=retain_graph)
+
+    def backward_after(self, change: Callable[[dict[str, Tensor]], None]) -> None:
+        """Add the gradients of a loss that was computed before its results were changed in place."""
+        outputs, cotangents = self.weighted({name: self.tensors[name] for name in self.case.cotangents})
+        if outputs:
+            loss = torch.stack([(o * c).sum() for o, c in zip(outputs, cotangents, strict=True)]).sum()
+            change({name: r.data if isinstance(r, PackedSequence) else r for name, r in self.results.items()})
+            with watched("backward"):
+                loss.backward()
 
     def weighted(self, cotangents: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Return the results that a gradient can be taken of, and for each its cotangent in the layer's own axes.
@@ -203,6 +233,18 @@ class Call:
     def _handed_on(self, cotangent: Tensor) -> Tensor:
         """Return the cotangent as autograd hands it on: that of a plain sum is one number, expanded."""
         return cotangent.new_ones(()).expand_as(cotangent) if self.case.plain_sum else cotangent
+
+    def require_separate(self) -> None:
+        """Change one result after the other in place: what others have, in results and arguments, is to stay."""
+        results = {name: r.data if isinstance(r, PackedSequence) else r for name, r in self.results.items()}
+        with torch.inference_mode():  # which may change its own tensors
+            for name, result in results.items():
+                others = {**self.given, **results}
+                before = {other: tensor.detach().clone() for other, tensor in others.items() if other != name}
+                result.detach().fill_(CHANGED)
+                for other, values in before.items():
+                    if not torch.equal(values.nan_to_num(), others[other].detach().nan_to_num()):
+                        raise SharedMemory(name, other)
 
     def found(self) -> dict[str, Any]:
         """Return the results and the gradients of the arguments, padded and time-major."""

@@ -44,6 +44,7 @@ class Case:
         input_grad: whether the input requires a gradient.
         state_grad: whether h_0 and c_0 do.
         modes: "train" or "eval" for each call of the module; the last call is judged.
+        grad_mode: of a call without a loss: "no_grad", "inference" or "grad".
         input_layout: memory layout of the input, one of `LAYOUTS`.
         state_layout: memory layout of h_0 and c_0.
         dropout_seed: the global seed before the judged call, which decides what dropout draws.
@@ -69,6 +70,7 @@ class Case:
     input_grad: bool = True
     state_grad: bool = True
     modes: tuple[str, ...] = ("train",)
+    grad_mode: str = "no_grad"
     input_layout: str = "contiguous"
     state_layout: str = "contiguous"
     dropout_seed: int | None = None

@@ -59,6 +59,26 @@ def _precision() -> str:
         return "mixed"
 
 
+def _set_precision(precision: str) -> None:
+    if precision != "mixed":
+        torch.set_float32_matmul_precision(precision)
+
+
+def _precisions() -> tuple[str, ...]:
+    return tuple(owner.fp32_precision for owner in _of_products())
+
+
+def _set_precisions(precisions: tuple[str, ...]) -> None:
+    for owner, precision in zip(_of_products(), precisions, strict=True):
+        if owner.fp32_precision != precision:
+            owner.fp32_precision = precision
+
+
+def _of_products() -> tuple[Any, ...]:
+    backends: Any = torch.backends
+    return backends.mkldnn.matmul, backends.mkldnn.rnn, backends.cuda.matmul, backends.cudnn.rnn
+
+
 _left: list[Any] = []  # an inference mode is left by entering its opposite, and comes back when that is forgotten
 
 
@@ -89,7 +109,8 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "number of threads": (torch.get_num_threads, torch.set_num_threads),
     "random seed": (torch.initial_seed, torch.default_generator.manual_seed),
     "deterministic mode": (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
-    "float32 matmul precision": (_precision, torch.set_float32_matmul_precision),
+    "float32 matmul precision": (_precision, _set_precision),
+    "precision of float32 products": (_precisions, _set_precisions),
     "anomaly mode": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     "autocast": (_autocast, _set_autocast),
     "use of cuDNN": (lambda: torch.backends.cudnn.enabled, _set_cudnn),

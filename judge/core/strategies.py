@@ -18,11 +18,21 @@ from .case import LAYOUTS, Case
 # What a test may ask a case to vary, beside specs, shapes, weights and values.
 VARIATIONS = frozenset({"gradients", "states", "stack", "packed", "layouts", "modes"})
 
-# One size at a time is drawn past a limit that kernels have: 64 steps, 100 sequences, a vector register's width.
-STRETCHES = ("seq_len", "batch", "input_size", "hidden_size")
+# One size at a time is drawn past a limit that kernels have: 64 steps, 100 sequences, a vector register's width, ten
+# layers.
+STRETCHES = ("seq_len", "batch", "input_size", "hidden_size", "num_layers")
 
 LONG = st.integers(65, 90) | st.integers(8, 64) | st.integers(65, 130)
 MANY = st.integers(101, 130) | st.integers(6, 100) | st.integers(101, 300)
+WIDE = st.integers(33, 70) | st.integers(7, 32) | st.sampled_from((8, 16, 32, 64, 136))
+HIGH = st.sampled_from((4, 11, 5, 12))
+
+# And one at a time at the edge of a tile, or past it, where kernels go on in another block.
+TILED = ("seq_len", "batch", "input_size", "hidden_size")
+TILES = st.sampled_from((65, 513, 257, 63, 64, 127, 128, 129, 255, 256, 257, 511, 512, 513))
+
+# What makes tanh or sigmoid overflow where they are computed by exp, and leaves the sums themselves within the range.
+OVERFLOWING = {torch.float64: 2000.0, torch.float32: 300.0, torch.bfloat16: 300.0, torch.float16: 64.0}
 
 
 def cases(
@@ -40,7 +50,7 @@ def cases(
         dtype: of every tensor.
         device: "cpu" or "cuda".
         vary: which of `VARIATIONS` to draw; the others keep the defaults of `Case`.
-        stretched: which of `STRETCHES`, or None for small sizes alone, to draw from.
+        stretched: which of `STRETCHES`, of `TILED` with "tile " before it, or None for small sizes, to draw from.
         fixed: fields of `LayerSpec` that are not drawn, such as num_layers=2.
     """
     return _cases(implementation, dtype, device, vary, stretched, fixed)
@@ -60,9 +70,12 @@ def _cases(
         return variation in vary and all(map(implementation.supports, features or (variation,)))
 
     stretched = draw(st.sampled_from(stretches))
+    tiled = stretched is not None and stretched.startswith("tile ")
     spec = draw(specs(implementation, vary, stretched, fixed))
-    seq_len = draw(LONG if stretched == "seq_len" else st.integers(1, 7))
-    batch = draw(MANY if stretched == "batch" else st.integers(1, 5))
+    few = st.integers(1, 3 if tiled or stretched == "num_layers" else 7)
+    sizes = {"seq_len": LONG, "batch": MANY, "tile seq_len": TILES, "tile batch": TILES}
+    seq_len = draw(sizes[stretched] if stretched in ("seq_len", "tile seq_len") else few)
+    batch = draw(sizes[stretched] if stretched in ("batch", "tile batch") else st.integers(1, 3 if tiled else 5))
     given: dict[str, Any] = {}
     if may("packed") and draw(st.booleans()):
         given |= draw(packings(seq_len, batch))
@@ -75,6 +88,8 @@ def _cases(
     if may("gradients"):
         # An adapter's layer has other parameters than those that would be frozen.
         given |= draw(losses(spec, frozen=implementation.from_builtin is None))
+    if "modes" in vary and not given.get("cotangents"):
+        given["grad_mode"] = draw(st.sampled_from(("no_grad", "inference", "grad")))
     if "modes" in vary:
         given["modes"] = tuple(draw(st.lists(st.sampled_from(("train", "eval")), min_size=1, max_size=3)))
     if may("layouts", "strides"):
@@ -87,8 +102,8 @@ def _cases(
         seq_len,
         batch,
         seed=draw(st.integers(0, 2**20)),
-        weight_scale=draw(weight_scales(spec, dtype, seq_len)),
-        input_scale=draw(st.sampled_from((1.0, 1.0, 1.0, 8.0))),
+        weight_scale=draw(weight_scales(spec, dtype, seq_len) if not tiled else st.sampled_from((usual(spec), 0.05))),
+        input_scale=1.0 if tiled else draw(st.sampled_from((1.0,) * 5 + (8.0, 8.0, OVERFLOWING[dtype]))),
         **given,
     )
 
@@ -107,14 +122,13 @@ def specs(
         draw: Hypothesis's.
         implementation: what is judged.
         vary: "stack" draws layers and directions, "layouts" draws batch_first.
-        stretched: "input_size" or "hidden_size" for one past the width of a vector register.
+        stretched: as for `cases`.
         fixed: options that are not drawn.
     """
     supports = implementation.supports
-    small, large = st.integers(1, 6), st.integers(33, 70) | st.integers(7, 32) | st.sampled_from((8, 16, 32, 64, 136))
     options: dict[str, Any] = {
-        "input_size": draw(large if stretched == "input_size" else small),
-        "hidden_size": draw(large if stretched == "hidden_size" else small),
+        name: draw({name: WIDE, f"tile {name}": TILES}.get(stretched or "", st.integers(1, 6)))
+        for name in ("input_size", "hidden_size")
     }
     if supports("no_bias"):
         options["bias"] = not draw(_one_in(4))
@@ -123,7 +137,7 @@ def specs(
     if implementation.kind == "lstm" and supports("proj_size") and options["hidden_size"] > 1:
         options["proj_size"] = draw(st.just(0) | st.integers(1, options["hidden_size"] - 1))
     if "stack" in vary and supports("num_layers"):
-        options["num_layers"] = draw(st.sampled_from((1, 2, 3, 1, 2, 3, 4)))
+        options["num_layers"] = draw(HIGH if stretched == "num_layers" else st.sampled_from((1, 2, 3, 1, 2, 3, 4)))
     if "stack" in vary and supports("bidirectional"):
         options["bidirectional"] = draw(st.booleans())
     if "layouts" in vary and supports("batch_first"):
@@ -174,13 +188,18 @@ def weight_scales(spec: LayerSpec, dtype: torch.dtype, seq_len: int) -> st.Searc
     Over many steps weights of scale 1 and more make a recurrence chaotic (or, with relu, overflow), and dtypes of
     few digits then carry none: no implementation could be told from another.
     """
-    usual, small, none = round(spec.hidden_size**-0.5, 2), 0.05, 0.0
+    small, none = 0.05, 0.0
     few_digits = dtype in (torch.float16, torch.bfloat16)
     if few_digits and (seq_len > 3 or spec.nonlinearity == "relu"):
-        return st.sampled_from((usual, small, none))
+        return st.sampled_from((usual(spec), small, none))
     if seq_len > 10 and (dtype != torch.float64 or spec.nonlinearity == "relu"):
-        return st.sampled_from((usual, small))
-    return st.sampled_from((usual, 1.0, small, none) if few_digits else (usual, 1.0, small, none, 4.0))
+        return st.sampled_from((usual(spec), small))
+    return st.sampled_from((usual(spec), 1.0, small, none) if few_digits else (usual(spec), 1.0, small, none, 4.0))
+
+
+def usual(spec: LayerSpec) -> float:
+    """Return the scale under which a sum over the hidden features is of the size of one of them."""
+    return round(spec.hidden_size**-0.5, 2)
 
 
 def _one_in(n: int) -> st.SearchStrategy[bool]:

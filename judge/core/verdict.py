@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,7 +45,7 @@ class Finding:
     def describe(self) -> str:
         """Return tensor, error, ratio and limit as a clause."""
         if self.error == float("inf"):
-            return f"{self.tensor} is NaN or infinite where it should be finite, or finite where it should not"
+            return f"{self.tensor} is NaN, inf or -inf elsewhere than it should be"
         return f"{self.tensor} is off by {self.error:.3g}, {self.ratio:.3g} times the bound {self.limit:.3g}"
 
 
@@ -180,10 +182,20 @@ def case_bounds(
         masks: dropout's factors on the output of every layer but the last, (seq_len, batch, features) each.
         offset: added to the seeds of input, states and cotangents.
     """
+    return _bounds_without_masks(case, copies, offset) if masks is None else _case_bounds(case, copies, masks, offset)
+
+
+def _case_bounds(case: Case, copies: int, masks: list[Array] | None, offset: int) -> dict[str, Bound]:
     weights, tensors = in_numpy(weights_of(case), case), in_numpy(tensors_of(case, offset), case)
     inputs, planted = inputs_of(case, tensors, masks), case.nonfinite is not None
     found = bounds(case.spec, weights, inputs, case.dtype, copies=copies, seed=case.seed, planted=planted)
     return {name: bound for name, bound in found.items() if is_asked_for(name, case)}
+
+
+@lru_cache(maxsize=4)
+def _bounds_without_masks(case: Case, copies: int, offset: int) -> dict[str, Bound]:
+    # Several layers are judged on one case, and a case by several checks.
+    return _case_bounds(case, copies, None, offset)
 
 
 def in_numpy(tensors: Mapping[str, Tensor], case: Case) -> dict[str, Array]:
@@ -210,35 +222,54 @@ def is_asked_for(name: str, case: Case) -> bool:
 def compare(limits: Mapping[str, Bound], found: Mapping[str, Tensor | None]) -> list[Finding]:
     """Compare every tensor that can be judged with the oracle's and return the findings, the worst first.
 
-    A gradient that is absent counts as zero: a loss that does not depend on a tensor gives it none.
+    A gradient that is absent counts as zero: a loss that does not depend on a tensor gives it none. Where the dtype
+    carries no digits, a tensor has to be finite at least, if the truth is.
     """
     findings = []
     for name, bound in limits.items() if found else ():
+        came = found.get(name)
         if bound.determined:
-            findings.append(Finding(name, error(bound.truth, found.get(name)), bound.limit))
+            findings.append(Finding(name, error(bound.truth, came), bound.limit))
+        elif bound.finite and came is not None and not came.isfinite().all():
+            findings.append(Finding(name, float("inf"), bound.limit))
     return sorted(findings, key=lambda finding: -finding.ratio)
 
 
 def error(truth: Array, tensor: Tensor | None) -> float:
-    """Return the largest absolute difference; infinite where one is NaN or infinite and the other is not."""
+    """Return the largest absolute difference; infinite where NaN, inf or -inf is not where the truth has it."""
     if tensor is None:
         return float(np.abs(truth).max(initial=0))
     values = tensor.to(torch.float64).numpy()
     if values.shape != truth.shape:
         return float("inf")
     finite = np.isfinite(truth)
-    if (np.isfinite(values) != finite).any():
+    if not np.array_equal(values[~finite], truth[~finite], equal_nan=True) or not np.isfinite(values[finite]).all():
         return float("inf")
     return float(np.abs(values[finite] - truth[finite]).max(initial=0))
 
 
 @contextmanager
 def exact_products() -> Iterator[None]:
-    """Switch TF32 off for both sides while a verdict is formed."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = False
-    try:
+    """Have float32 products computed in float32, not in TF32 or bfloat16, for both sides while a verdict is formed."""
+    with ExitStack() as restoring:
+        for owner, name, exact in _lowered():
+            restoring.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, exact)
         yield
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+def _lowered() -> list[tuple[Any, str, Any]]:
+    """Return the settings that lower the precision of products, each with the value under which they are exact."""
+    backends = torch.backends
+    newer = [backends.mkldnn.matmul, backends.mkldnn.rnn]  # type: ignore[attr-defined]
+    older: list[tuple[Any, str, Any]] = []
+    if torch.cuda.is_available():
+        try:
+            older = [
+                (owner, "allow_tf32", False) for owner in (backends.cuda.matmul, backends.cudnn) if owner.allow_tf32
+            ]
+        except RuntimeError:  # once the newer interface was used, the older one does not always answer
+            newer += [backends.cuda.matmul, backends.cudnn.rnn]  # type: ignore[attr-defined]
+    return older + [
+        (owner, "fp32_precision", "ieee") for owner in newer if owner.fp32_precision not in ("none", "ieee")
+    ]

@@ -62,6 +62,13 @@ def both_passes(case: Case, implementation: Implementation, finding: Finding | N
         yield two_losses(case, implementation, finding, of_second=True)
 
 
+def changed_in_place(
+    case: Case, implementation: Implementation, finding: Finding | None, tries: int = 1
+) -> Iterator[str]:
+    """Written anew elsewhere."""
+    yield from ()
+
+
 def second_derivative(
     case: Case, implementation: Implementation, finding: Finding | None, tries: int = 1
 ) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..core.strategies import STRETCHES
+from ..core.strategies import STRETCHES, TILED
 from .trial import Trial
 
 DEFAULT_EXAMPLES = 50  # cases for each trial
@@ -16,6 +16,8 @@ FEWEST = 5  # cases of a trial, where so many are asked for
 
 ROUNDS = (0.25, 0.25, 0.25, 0.5)  # of a trial's examples, so that a fault shows soon, whatever shows it
 STRETCHED_ROUND = 1  # after some small cases, some of each stretch: no run of luck leaves one out
+TILED_ROUND = 2  # then some at the edges of tiles, for the trials that ask for them
+AT_TILES = 3
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Block:
     """Cases that are drawn in one go.
 
     Args:
-        stretch: which of `STRETCHES` is drawn large, None for small sizes alone.
+        stretch: which size is drawn large, see `strategies.cases`; None for small sizes alone.
         examples: how many cases.
         seed: which ones.
     """
@@ -50,6 +52,8 @@ def blocks(trial: Trial, dtype: torch.dtype, examples: int, seed: int) -> list[l
         plan: list[tuple[str | None, int]] = [(None, 1 + max(1, round(part * wanted)))]
         if number == STRETCHED_ROUND:
             plan += [(stretch, 2 + wanted // 16) for stretch in STRETCHES]
+        if number == TILED_ROUND and trial.tiles:
+            plan += [(f"tile {size}", 1 + AT_TILES) for size in TILED]
         rounds.append([Block(stretch, count, _seed(trial, dtype, stretch, number, seed)) for stretch, count in plan])
     return rounds
 

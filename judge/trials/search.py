@@ -32,6 +32,7 @@ SIMPLIFY_SECONDS = 1.0  # for trying each part of it at its plainest
 # What makes a case plainer: fields of `Case` and of `LayerSpec`, tried in this order.
 PLAINER: tuple[dict[str, Any], ...] = (
     {"modes": ("train",)},
+    {"grad_mode": "no_grad"},
     {"modes": ("eval",)},
     *({"cotangents": (name,)} for name in ("output", "h_n", "c_n")),
     {"plain_sum": True},

@@ -14,8 +14,12 @@ from .trial import Trial
 LINEAR = (torch.float64,)  # the dtype with digits enough beside weights of 1e-4
 
 TRIALS = (
-    Trial("forward", "equations", EQUATIONS, {"states", "modes"}),
-    Trial("gradients", "equations", EQUATIONS, {"gradients", "states", "modes"}, needs=("gradients",)),
+    Trial("forward", "equations", EQUATIONS, {"states", "modes"}, tiles=True),
+    Trial("gradients", "equations", EQUATIONS, {"gradients", "states", "modes"}, needs=("gradients",), tiles=True),
+    Trial(
+        "gradients", "output changed", relations.OUTPUT_CHANGED, {"gradients", "stack", "states", "layouts", "packed"},
+        needs=("gradients",), share=0.5,
+    ),
     Trial(
         "gradients", "two losses", relations.TWO_LOSSES, {"gradients", "stack", "states", "layouts", "packed"},
         needs=("gradients",), share=0.5,
@@ -39,11 +43,11 @@ TRIALS = (
     ),
     Trial(
         "stacking", "both", EQUATIONS, {"stack", "gradients", "states", "modes"},
-        needs=("num_layers", "bidirectional"), fixed={"bidirectional": True}, share=1.5,
+        needs=("num_layers", "bidirectional"), fixed={"bidirectional": True}, share=1.5, tiles=True,
     ),
     Trial(
         "packed", "equations", EQUATIONS, {"packed", "layouts", "stack", "gradients", "states", "modes"},
-        needs=("packed",), adapt=packed,
+        needs=("packed",), adapt=packed, tiles=True,
     ),
     Trial("layouts", "equations", EQUATIONS, {"layouts", "stack", "gradients", "states", "modes"}, share=2.0),
     Trial(
@@ -62,6 +66,10 @@ TRIALS = (
         "dropout", "distribution", dropout.DISTRIBUTION, {"stack", "states", "layouts", "packed"},
         needs=("dropout", "num_layers", "gradients"),
         adapt=dropout.linear, share=0.2, dtypes=LINEAR,
+    ),
+    Trial(
+        "dropout", "each boundary", dropout.EACH_BOUNDARY, {"stack", "packed"},
+        needs=("dropout", "num_layers"), adapt=dropout.three_layers, share=0.1, dtypes=LINEAR,
     ),
     Trial(
         "dropout", "like the built-in", dropout.LIKE_BUILTIN, {"stack", "gradients", "states", "layouts"},

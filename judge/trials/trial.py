@@ -31,6 +31,7 @@ class Trial:
         share: of the usual number of examples.
         dtypes: those it can be asked in, None for all.
         like_builtin: whether it is asked only of layers that draw dropout like the built-in, on the CPU.
+        tiles: whether some of its cases have a size at the edge of a tile.
     """
 
     aspect: str
@@ -43,6 +44,7 @@ class Trial:
     share: float = 1.0
     dtypes: tuple[torch.dtype, ...] | None = None
     like_builtin: bool = False
+    tiles: bool = False
 
     def __repr__(self) -> str:
         return f"{self.aspect}: {self.name}"

@@ -27,8 +27,11 @@ from rnn_parity.bench.plain import PlainLayer
 from rnn_parity.judge.core.candidate import implementation_from
 from rnn_parity.judge.core.guard import restored
 from rnn_parity.judge.core.verdict import ParityError, Verdict
-from rnn_parity.judge.trials.search import DEFAULT_EXAMPLES, Tally, Trial, examine
-from rnn_parity.judge.trials.table import ASPECTS, TRIALS, in_rounds
+from rnn_parity.judge.core.misbehaviour import Raised
+from rnn_parity.judge.trials.schedule import DEFAULT_EXAMPLES, in_rounds
+from rnn_parity.judge.trials.search import search
+from rnn_parity.judge.trials.table import ASPECTS, TRIALS
+from rnn_parity.judge.trials.trial import Tally, Trial
 from rnn_parity.tests.meta.defects import DEFECTS, PLANTED
 from rnn_parity.tests.meta.score_table import write_score
 
@@ -80,20 +83,20 @@ def first_verdict(
     Returns:
         The trial and its error, None where all passed, and the number of cases judged.
     """
-    judged, dtype, cases = implementation_from(layer, layer.kind), torch.float64, 0
+    judged, dtype, tally = implementation_from(layer, layer.kind), torch.float64, Tally()
     trials = [trial for trial in TRIALS if trial.aspect in aspects and trial.applies_to(judged, dtype, "cpu")]
-    for trial, options in in_rounds(trials, examples, seed):
-        tally = Tally()
+    for trial, plan in in_rounds(trials, dtype, examples, seed):
         try:
-            examine(trial, judged, dtype, tally=tally, **options)
+            search(trial, judged, dtype, "cpu", plan, tally)
         except ParityError as error:
-            return trial, error, cases + tally.cases
-        cases += tally.cases
-    return None, None, cases
+            return trial, error, tally.cases
+    return None, None, tally.cases
 
 
 def reproduced(error: ParityError) -> str | None:
     """Run a reproducer; return what is wrong with it in one line, None where it fails as it should."""
+    if not error.plain:
+        return f"no plain program: {error.unwritten or 'the reproducer asks the judge again'}"
     try:
         with restored(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch.nn's, of dropout in a single layer and the like
@@ -109,7 +112,8 @@ def reproduced(error: ParityError) -> str | None:
 
 def _is_that_of(verdict: Verdict, raised: Exception) -> bool:
     """Whether the exception is the one that the verdict is about."""
-    return f" raised {type(raised).__name__}: " in (verdict.misbehaviour or "")
+    seen = verdict.misbehaviour
+    return isinstance(seen, Raised) and seen.exception == type(raised).__name__
 
 
 def hunt(defect: str, variant: str, seed: int, examples: int = DEFAULT_EXAMPLES) -> Hunt:

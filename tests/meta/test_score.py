@@ -12,6 +12,7 @@ from rnn_parity.bench.plain import PLAIN
 from rnn_parity.judge import ParityError
 from rnn_parity.judge.core.candidate import implementation_from
 from rnn_parity.judge.core.case import Case
+from rnn_parity.judge.core.misbehaviour import Raised
 from rnn_parity.judge.core.verdict import Verdict
 from rnn_parity.reference import LayerSpec
 from rnn_parity.tests.meta import score
@@ -75,7 +76,7 @@ def test_a_right_layer_is_found_out_by_nothing() -> None:
 def test_a_reproducer_fails_as_the_verdict_says(program: str, says: str | None) -> None:
     case = Case(LayerSpec("gru", 1, 1), torch.float64, "cpu", 1, 1, seed=0)
     verdict = Verdict(implementation_from(PLAIN["gru"], "gru"), case)
-    verdict.misbehaviour = "forward raised RuntimeError: no kernel"
+    verdict.misbehaviour = Raised("forward", "RuntimeError", "no kernel")
     assert score.reproduced(ParityError(verdict, program)) == says
 
 

@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -25,7 +26,11 @@ def misbehaviour(change: Callable[..., Any], case: Case = CASE) -> str | None:
         def forward(self, input: Any, hx: Any = None) -> Any:
             return change(self, input, hx, super().forward)
 
-    return judge(implementation_from(Changed, "gru"), case).misbehaviour
+    return said(judge(implementation_from(Changed, "gru"), case).misbehaviour)
+
+
+def said(seen: Exception | None) -> str | None:
+    return None if seen is None else str(seen)
 
 
 def in_place(tensor: Tensor) -> None:
@@ -66,6 +71,11 @@ def exits(self: nn.GRU, input: Tensor, hx: Tensor, forward: Any) -> Any:
     sys.exit("bye")
 
 
+def shared(self: nn.GRU, input: Tensor, hx: Tensor, forward: Any) -> Any:
+    output, _ = forward(input, hx)
+    return output, output[-1:]
+
+
 WRONG: list[tuple[Any, Case, str]] = [
     (lambda s, x, h, f: f(x, h)[0], CASE, r"expected \(output, h_n\), got Tensor\(3, 2, 4\)"),
     (lambda s, x, h, f: list(f(x, h)), CASE, r"expected \(output, h_n\), got list"),
@@ -83,6 +93,7 @@ WRONG: list[tuple[Any, Case, str]] = [
     (changed_weight, CASE, "parameter bias_hh_l0 was changed in place"),
     (packed_changed, PACKED, r"argument input\.data was changed in place"),
     (grad_left_off, CASE, "forward changed PyTorch's gradient mode from True to False"),
+    (shared, CASE, "h_n changed when output was changed in place: they share memory"),
     (exits, CASE, "forward raised SystemExit: bye"),
     (reshaped_bias, CASE, r"backward raised|parameter bias_hh_l0 changed from"),
 ]
@@ -90,10 +101,10 @@ WRONG: list[tuple[Any, Case, str]] = [
 
 @pytest.mark.parametrize(("change", "case", "says"), WRONG, ids=lambda part: part[:30] if isinstance(part, str) else "")
 def test_is_said(change: Callable[..., Any], case: Case, says: str) -> None:
-    said = misbehaviour(change, case)
-    assert said is not None
-    assert re.search(says, said), said
-    assert "\n" not in said
+    text = misbehaviour(change, case)
+    assert text is not None
+    assert re.search(says, text), text
+    assert "\n" not in text
 
 
 def test_a_gradient_for_a_frozen_parameter_is_said() -> None:
@@ -104,8 +115,10 @@ def test_a_gradient_for_a_frozen_parameter_is_said() -> None:
             return results
 
     case = replace(CASE, frozen=("bias_hh_l0",))
-    said = judge(implementation_from(Thawing, "gru"), case).misbehaviour
-    assert said == "bias_hh_l0 requires no gradient but was given one"
+    assert (
+        said(judge(implementation_from(Thawing, "gru"), case).misbehaviour)
+        == "bias_hh_l0 requires no gradient but was given one"
+    )
 
 
 def test_a_built_in_at_fault_is_reported_and_the_candidate_judged_by_the_oracle(
@@ -119,7 +132,7 @@ def test_a_built_in_at_fault_is_reported_and_the_candidate_judged_by_the_oracle(
     class Right(nn.GRU):
         pass
 
-    monkeypatch.setattr("rnn_parity.judge.core.verdict.loaded_builtin", _loaded(Broken))
+    monkeypatch.setattr("rnn_parity.judge.checks.equations.loaded_builtin", _loaded(Broken))
     verdict = judge(implementation_from(Right, "gru"), CASE)
     assert verdict.ok
     assert verdict.builtin_fault is not None
@@ -137,15 +150,27 @@ def _loaded(layer: type[nn.GRU]) -> Callable[[Case], nn.Module]:
     return build
 
 
-def test_tf32_is_off_while_a_verdict_is_formed_and_restored_after() -> None:
-    seen = []
+class Precise(nn.GRU):
+    """Right, where products are computed in the dtype of their factors."""
 
-    class Looking(nn.GRU):
-        def forward(self, input: Any, hx: Any = None) -> Any:
-            seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
-            return super().forward(input, hx)
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        assert torch.backends.mkldnn.matmul.fp32_precision != "bf16"
+        return super().forward(input, hx)
 
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    judge(implementation_from(Looking, "gru"), CASE)
-    assert seen == [(False, False)]
-    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
+
+@pytest.mark.parametrize("precision", ["none", "ieee", "bf16", "tf32"])
+@pytest.mark.parametrize("part", ["mkldnn.matmul", "mkldnn.rnn", "cuda.matmul", "cudnn.rnn", "cudnn.conv", "cudnn", ""])
+def test_products_are_exact_while_a_verdict_is_formed_whatever_was_set(part: str, precision: str) -> None:
+    owner = attrgetter(part)(torch.backends) if part else torch.backends
+    before = owner.fp32_precision
+    try:
+        owner.fp32_precision = precision
+    except RuntimeError:
+        pytest.skip(f"this PyTorch has no {precision} for {part}")
+    try:
+        assert judge(implementation_from(Precise, "gru"), replace(CASE, dtype=torch.float32)).ok
+        assert owner.fp32_precision in (precision, before)  # "none" is what is above it
+    finally:
+        owner.fp32_precision = "none"
+        if owner.fp32_precision != before:
+            owner.fp32_precision = before

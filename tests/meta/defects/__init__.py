@@ -4,7 +4,7 @@ Not here, because no layer can have them by what it computes: a missing vmap rul
 torch.compile failing on a layer that is right (pytorch#158007).
 """
 
-from . import calls, cells, dropouts, gradients, sequences, stacks
+from . import calls, cells, dropouts, gradients, kernels, sequences, stacks
 from .catalogue import ALL, Defect, variant_of
 
 TOPICS = {
@@ -14,6 +14,7 @@ TOPICS = {
     "gradients": gradients.DEFECTS,
     "calls": calls.DEFECTS,
     "dropouts": dropouts.DEFECTS,
+    "kernels": kernels.DEFECTS,
 }
 DEFECTS: tuple[Defect, ...] = tuple(defect for defects in TOPICS.values() for defect in defects)
 

@@ -87,7 +87,7 @@ DEFECTS = (
            biased=lambda layer, right, a, w, name: right(a, w, {"bias_ih": "bias_hh", "bias_hh": "bias_ih"}[name])),
     # What the export of linear_before_reset=1 without that attribute computes.
     defect("reset before the product", "onnxscript#2852, burn#2701", ("gru",), gates=_reset_before),
-    defect("b_hn outside the reset", "near burn#2701", ("gru",), gates=_b_hn_outside),
+    defect("b_hn outside the reset", "coremltools#1124", ("gru",), gates=_b_hn_outside),
     defect("b_hn skipped in the first step without a state", "mlx#3249", ("gru",),
            initial_states=_note_absence, gates=_skip_b_hn),
     defect("z flipped", "known-defects: z against 1-z", ("gru",),
