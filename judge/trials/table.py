@@ -43,7 +43,7 @@ TRIALS = (
     ),
     Trial(
         "stacking", "both", EQUATIONS, {"stack", "gradients", "states", "modes"},
-        needs=("num_layers", "bidirectional"), fixed={"bidirectional": True}, share=1.5, tiles=True,
+        needs=("num_layers", "bidirectional"), fixed={"bidirectional": True}, share=1.5,
     ),
     Trial(
         "packed", "equations", EQUATIONS, {"packed", "layouts", "stack", "gradients", "states", "modes"},
