@@ -179,17 +179,19 @@ def form(value):
 expected, came = form(builtin(*arguments)), form(candidate(*arguments))
 {SAME}"""
 
-ERROR_OF = """
-def error_of(call):
+REFUSES = """
+def error_of(layer):
     try:
-        call()
+        layer(GIVEN)
     except Exception as error:
         return error
 
-"""
-SAME_CLASS = """assert type(came) is type(expected), f"expected {expected!r}, as of torch.nn, got {came!r}"
+expected, came = map(error_of, (LAYERS))
+assert type(came) is type(expected), f"expected {expected!r}, as of torch.nn, got {came!r}"
 assert came is None or str(came), f"expected {came!r} to say what is wrong, got no message"
 """
+REFUSES_OPTIONS = REFUSES.replace("GIVEN", "**options").replace("LAYERS", "Builtin, Candidate")
+REFUSES_CALL = REFUSES.replace("GIVEN", "*arguments").replace("LAYERS", "builtin, candidate")
 
 STAYS_USABLE = f"""x = torch.randn({SEQ}, {BATCH}, {INPUT}, **place)
 expected = candidate(x)[0]
@@ -403,11 +405,8 @@ def _of_constructor() -> Iterator[Point]:
     for spec, options in {"one layer": {"dropout": 0.5}, "two layers": SPECS["dropout"], "none": {}}.items():
         yield Point(f"warns of dropout as torch.nn does, {spec}", lambda kind: WARNS, options_of(options))
     sizes = {"input_size": INPUT, "hidden_size": HIDDEN}
-    tried = f"{ERROR_OF}expected, came = error_of(lambda: Builtin(**options)), error_of(lambda: Candidate(**options))\n"
     for bad, options in BAD_OPTIONS.items():
-        yield Point(
-            f"refuses to be built, {bad}", lambda kind: f"{ERROR_OF}{tried}{SAME_CLASS}", options_of(sizes | options)
-        )
+        yield Point(f"refuses to be built, {bad}", lambda kind: REFUSES_OPTIONS, options_of(sizes | options))
 
 
 def _positional(kind: str) -> str:
@@ -430,9 +429,8 @@ def _of_call() -> Iterator[Point]:
     for spec, options in SPECS.items():
         for layout, call in good_calls(options):
             yield point(f"returns types and shapes of torch.nn, {spec}, {layout}", call, RETURNS)
-    tried = "expected, came = error_of(lambda: builtin(*arguments)), error_of(lambda: candidate(*arguments))\n"
     for bad, call in BAD_CALLS.items():
-        yield point(f"refuses a call, {bad}", call, f"{ERROR_OF}{tried}{SAME_CLASS}")
+        yield point(f"refuses a call, {bad}", call, REFUSES_CALL)
     yield Point("stays usable after a refused call", lambda kind: STAYS_USABLE, of_call=True)
 
 
