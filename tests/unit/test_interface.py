@@ -22,11 +22,11 @@ DROP_INS = [
 ]
 
 
-def outcomes(implementation: Implementation) -> dict[str, Outcome]:
-    """Ask every question that applies and is supported."""
+def outcomes(implementation: Implementation, every: int = 1) -> dict[str, Outcome]:
+    """Ask the questions that apply and are supported, or every so many of them."""
     return {
         question.name: asked(question, implementation, *PLACE, examples=1, seed=0)
-        for question in QUESTIONS
+        for question in QUESTIONS[::every]
         if question.applies_to(implementation, *PLACE) and not question.unsupported(implementation, *PLACE)
     }
 
@@ -224,14 +224,14 @@ def always_raises() -> None:
 
 
 def test_an_adapter_is_asked_of_its_calls_and_not_of_a_constructor_it_does_not_have() -> None:
-    right = outcomes(implementation_from(Adapter(lambda: None), "gru"))
-    wrong = outcomes(implementation_from(Adapter(always_raises), "gru"))
+    right = outcomes(implementation_from(Adapter(lambda: None), "gru"), every=3)
+    wrong = outcomes(implementation_from(Adapter(always_raises), "gru"), every=3)
     for name, outcome in right.items():
         of_call = question_named(name).point.of_call
         assert outcome.result == (PASSED if of_call else UNSUPPORTED), outcome.message
         assert wrong[name].result == (FAILED if of_call else UNSUPPORTED), name
         assert of_call or outcome.reason == "an adapter has no constructor of torch.nn's"
-    assert len([o for o in wrong.values() if o.result == FAILED]) > 80
+    assert {outcome.result for outcome in wrong.values()} == {FAILED, UNSUPPORTED}
 
 
 def test_what_the_built_in_does_not_do_itself_is_held_against_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,5 +251,5 @@ def test_asking_leaves_pytorch_as_it_was() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    outcomes(implementation_from("torch.nn:RNN", "rnn"))
+    outcomes(implementation_from("torch.nn:RNN", "rnn"), every=20)
     assert torch.equal(torch.rand(3), expected)
