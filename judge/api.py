@@ -21,7 +21,7 @@ from .core.verdict import ParityError
 from .trials.schedule import DEFAULT_EXAMPLES, in_rounds
 from .trials.search import JudgeError, ask, search
 from .trials.table import ASPECTS, TRIALS, trial_named
-from .trials.trial import Tally
+from .trials.trial import Tally, Trial
 
 __all__ = ["ASPECTS", "Implementation", "ImplementationError", "JudgeError", "ParityError", "assert_parity", "replay"]
 
@@ -38,8 +38,11 @@ def replay(target: Any, aspect: str, name: str, case: Case) -> None:
     Raises:
         ParityError: the verdict is against the implementation.
         JudgeError: there is none, by the judge's own fault.
+        ValueError: the trial is asked of no case.
     """
     trial, streams = trial_named(aspect, name), Streams()
+    if not isinstance(trial, Trial):
+        raise ValueError(f"expected a trial that is asked of a case, got {trial}")
     for _ in range(2):  # a generator that was seeded shows when it is seeded again
         verdict = ask(trial, implementation_from(target, case.spec.kind), case, streams)
         if verdict.broken is not None:

@@ -22,7 +22,7 @@ def fails(program: Program, implementation: Implementation) -> bool:
     """Run a program, twice with other random numbers, and return whether it fails as it should."""
     kind, _, message = program.fails.partition(": ")
     for seed in range(2):
-        error = _run(program.text, implementation, seed)
+        error = error_of(program.text, implementation, seed)
         if type(error).__name__ != kind or not _comparable(error).startswith(_comparable(message)):
             return False
     return True
@@ -33,8 +33,8 @@ def _comparable(message: object) -> str:
     return re.sub(r"[\d\s]+", "", str(message))[:60]
 
 
-def _run(program: str, implementation: Implementation, seed: int) -> BaseException | None:
-    """Run a program as its reader would, silently, and leave PyTorch as it was."""
+def error_of(program: str, implementation: Implementation, seed: int = 0) -> BaseException | None:
+    """Run a program as its reader would, silently, leave PyTorch as it was, and return what it raised."""
     names: dict[str, Any] = {"__name__": "__main__"}
     if implementation.location is None:
         program = re.sub(r"^Candidate = \.\.\..*$", "", program, flags=re.MULTILINE)

@@ -22,6 +22,7 @@ from ..core.guard import BUILTIN, Streams, begins, on_behalf_of
 from ..core.misbehaviour import Raised, Seeded
 from ..core.strategies import cases
 from ..core.verdict import ParityError, Verdict
+from .question import Question
 from .reproducer import replayed, reproducer
 from .schedule import Block, blocks
 from .trial import ERROR, FAILED, PASSED, UNSUPPORTED, Outcome, Tally, Trial
@@ -72,9 +73,11 @@ class JudgeError(Exception):
 
 
 def asked(
-    trial: Trial, implementation: Implementation, dtype: torch.dtype, device: str, examples: int, seed: int
+    trial: Trial | Question, implementation: Implementation, dtype: torch.dtype, device: str, examples: int, seed: int
 ) -> Outcome:
-    """Ask a trial about an implementation, and return what it came to."""
+    """Ask a trial or a question about an implementation, and return what it came to."""
+    if isinstance(trial, Question):
+        return trial.asked(implementation, dtype, device)
     tally = Tally()
     try:
         for plan in blocks(trial, dtype, examples, seed):

@@ -6,9 +6,11 @@ import torch
 
 from ..checks import dropout, relations
 from ..checks.equations import EQUATIONS, packed
+from ..checks.interface import POINTS
 from ..checks.nonfinite import PLANTS, planted
 from ..checks.repeat import REPEATED
 from ..checks.second_order import SECOND_ORDER
+from .question import Question
 from .trial import Trial
 
 LINEAR = (torch.float64,)  # the dtype with digits enough beside weights of 1e-4
@@ -114,12 +116,16 @@ TRIALS = (
 
 ASPECTS = tuple(dict.fromkeys(trial.aspect for trial in TRIALS))
 
-
-def trials_of(aspect: str) -> list[Trial]:
-    """Return the trials of one aspect."""
-    return [trial for trial in TRIALS if trial.aspect == aspect]
+# Asked of the manual layers, and of others on demand: a right layer may be no drop-in.
+QUESTIONS = tuple(Question("interface", point) for point in POINTS)
 
 
-def trial_named(aspect: str, name: str) -> Trial:
-    """Return one trial."""
+def trials_of(aspect: str) -> list[Trial | Question]:
+    """Return the trials of one aspect, the questions of "interface"."""
+    asked: tuple[Trial | Question, ...] = (*TRIALS, *QUESTIONS)
+    return [trial for trial in asked if trial.aspect == aspect]
+
+
+def trial_named(aspect: str, name: str) -> Trial | Question:
+    """Return one trial or question."""
     return next(trial for trial in trials_of(aspect) if trial.name == name)
