@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 # pytester forgets what a run imports; what is imported before it stays one and the same.
-from rnn_parity.judge import aspects, selection
+from rnn_parity.judge.plugin import dispatch
 
-assert aspects
-assert selection
+assert dispatch
 
 CONFORMANCE = ("--pyargs", "rnn_parity.tests.conformance", "--parity-device=cpu", "--parity-dtype=float64")
 QUICK = (*CONFORMANCE, "--parity-examples=2", "-p", "no:cacheprovider")
