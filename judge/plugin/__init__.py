@@ -109,9 +109,9 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Take over what a worker of pytest-xdist reports; in this process the tests themselves have said it."""
-    node = getattr(report, "node", None)
+    node: Any = getattr(report, "node", None)
     for name, record in report.user_properties if node is not None else ():
-        if name == RECORD:
+        if name == RECORD and isinstance(record, dict):
             from .report import report_of
 
             report_of(node.config).add(report.nodeid, record)

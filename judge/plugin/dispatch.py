@@ -15,7 +15,7 @@ from .stash import DEADLINE, FIXTURE, PROBES, RECORD, SUBJECTS, WORKERS
 from .subjects import INTERFACE, Subject, asked_of, selected
 
 
-class Failed(pytest.fail.Exception):
+class Failed(pytest.fail.Exception):  # type: ignore[name-defined, misc]
     """A trial that was not passed."""
 
     def __init__(self, outcome: Outcome) -> None:

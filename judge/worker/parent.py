@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing import get_all_start_methods
 from multiprocessing.connection import wait
+from typing import Any
 
 import psutil
 import torch
@@ -120,10 +121,11 @@ class Process:
                 self._drain()
             now = time.monotonic()
             if self.connection in ready:
-                message = self.connection.recv()
+                message: Any = self.connection.recv()
                 if isinstance(message, Answer):
                     return message
-                self._note(*message, now)
+                begun, size = message
+                self._note(begun, size, now)
             elif self.process.sentinel in ready:
                 raise EOFError
             if now > deadline:
@@ -259,19 +261,18 @@ class Workers:
 
 def _outcome(run: Run, implementation: Implementation, process: Process, fault: Fault) -> Outcome:
     """Return a verdict against the candidate where that computed; of others it is no verdict."""
-    name, record = implementation.name, {"cases": process.cases}
-    verdict = process.case and Verdict(implementation, process.case, misbehaviour=Ended(process.stage, str(fault)))
+    name, case, counted = implementation.name, process.case, {"cases": process.cases}
+    verdict = Verdict(implementation, case, misbehaviour=Ended(process.stage, str(fault))) if case else None
     if process.who != CANDIDATE:
         said = f"{process.who} {fault} in {process.stage}: nothing is said of {name}"
         if verdict is None:
-            return Outcome(ERROR, record, said)
+            return Outcome(ERROR, counted, said)
         said += f"\n  case: {verdict.case.describe()}"
-        return Outcome(ERROR, record, said, replayed(verdict, run.aspect, run.trial))
-    record["fault"] = f"{process.stage} {fault}"
+        return Outcome(ERROR, counted, said, replayed(verdict, run.aspect, run.trial))
+    record = {**counted, "fault": f"{process.stage} {fault}"}
     if verdict is None:
-        return Outcome(
-            FAILED, record, f"{name} is not the {implementation.kind.upper()} of the equations: {record['fault']}"
-        )
+        kind = implementation.kind.upper()
+        return Outcome(FAILED, record, f"{name} is not the {kind} of the equations: {record['fault']}")
     check = trial_named(run.aspect, run.trial).check
     return Outcome(FAILED, record, verdict.message(), reproducer(verdict, check, run.aspect, run.trial))
 
