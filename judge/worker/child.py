@@ -18,7 +18,7 @@ import psutil
 import torch
 
 from ..core.candidate import Implementation, ImplementationError, implementation_from, require_buildable_somewhere
-from ..core.guard import CANDIDATE, begins, listen, restored
+from ..core.guard import CANDIDATE, JUDGE, begins, listen, restored
 from ..trials.search import asked
 from ..trials.table import trial_named
 from ..trials.trial import FAILED, Outcome
@@ -68,6 +68,7 @@ def outcome(run: Run) -> Outcome:
         implementation = loaded(run.target)
     except ImplementationError as error:
         return Outcome(FAILED, {"fault": str(error)}, str(error))
+    begins((JUDGE, "drawing cases"))
     with restored():
         trial = trial_named(run.aspect, run.trial)
         return asked(trial, implementation, run.dtype, run.device, run.examples, run.seed)
