@@ -22,7 +22,7 @@ from ..core.guard import CANDIDATE, JUDGE, begins, listen, restored
 from ..trials.search import asked
 from ..trials.table import trial_named
 from ..trials.trial import FAILED, Outcome
-from .messages import Answer, Declared, Probe, Run, Target
+from .messages import Answer, Declared, Fault, Probe, Run, Target
 
 ORPHANED = 600  # seconds past its time limit after which a process ends even if its interpreter has stopped
 
@@ -77,9 +77,9 @@ def outcome(run: Run) -> Outcome:
 def answer(request: Probe | Run) -> Answer:
     """Answer a request, whatever the candidate raises."""
     try:
-        return Answer(declared(request) if isinstance(request, Probe) else outcome(request))
+        return declared(request) if isinstance(request, Probe) else outcome(request)
     except BaseException as error:  # the layer's, whatever it is: this process is its own
-        return Answer(None, f"raised {type(error).__name__}: {' '.join(str(error).split())}")
+        return Fault(f"raised {type(error).__name__}: {' '.join(str(error).split())}")
 
 
 def serve(requests: Connection, output: Connection, seconds: float, threads: int) -> None:

@@ -54,14 +54,17 @@ class Run:
     seed: int
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What came of a request.
+class Fault(Exception):
+    """What became of a process in place of an answer, after what it was at: "ended its process with exit status 3".
 
     Args:
-        value: what was asked for.
-        fault: what the candidate did to its process, where that survived it.
+        how: what became of it.
+        costly: whether it cost a whole time limit, or memory.
     """
 
-    value: Declared | Outcome | None
-    fault: str | None = None
+    def __init__(self, how: str, costly: bool = False) -> None:
+        super().__init__(how)
+        self.costly = costly
+
+
+Answer = Declared | Outcome | Fault

@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing import get_all_start_methods
 from multiprocessing.connection import wait
-from typing import Any
 
 import psutil
 import torch
@@ -33,7 +32,7 @@ from ..trials.reproducer import replayed, reproducer
 from ..trials.table import trial_named
 from ..trials.trial import ERROR, FAILED, Outcome
 from . import child
-from .messages import Answer, Declared, Probe, Run, Target
+from .messages import Declared, Fault, Probe, Run, Target
 
 # What a new process finds imported: all that the trials need, and what PyTorch imports at the first backward pass.
 PRELOADED = [child.__name__, "torch.fx.experimental.symbolic_shapes"]
@@ -44,19 +43,6 @@ POLL = 0.05  # seconds between two looks at a process that says nothing
 SHOWN = 2000  # bytes of its output that are kept
 PROCESSES = 4  # at most; the one that was idle longest makes room
 STRIKES = 2  # runs of a candidate in one dtype that may cost their whole time limit or memory
-
-
-class Fault(Exception):
-    """What became of a process, after what it was at: "ended its process with exit status 3".
-
-    Args:
-        how: what became of it.
-        costly: whether it cost a whole time limit, or memory.
-    """
-
-    def __init__(self, how: str, costly: bool = False) -> None:
-        super().__init__(how)
-        self.costly = costly
 
 
 class Process:
@@ -104,16 +90,13 @@ class Process:
         try:
             # A candidate is looked for in the folder pytest was started in, too.
             self.connection.send(([*sys.path, os.getcwd()], request))
-            answer = self._answer(deadline)
+            return self._answer(deadline)
         except (EOFError, ConnectionError):
             raise Fault(self._ending()) from None
         finally:
             self._drain()
-        if answer.value is None:
-            raise Fault(str(answer.fault))
-        return answer.value
 
-    def _answer(self, deadline: float) -> Answer:
+    def _answer(self, deadline: float) -> Declared | Outcome:
         looked = time.monotonic()
         while True:
             ready = wait([self.connection, self.process.sentinel, *self.outputs], POLL)
@@ -121,8 +104,10 @@ class Process:
                 self._drain()
             now = time.monotonic()
             if self.connection in ready:
-                message: Any = self.connection.recv()
-                if isinstance(message, Answer):
+                message = self.connection.recv()
+                if isinstance(message, Fault):
+                    raise message
+                if isinstance(message, Declared | Outcome):
                     return message
                 begun, size = message
                 self._note(begun, size, now)
