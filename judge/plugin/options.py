@@ -9,54 +9,24 @@ import pytest
 
 def add(parser: pytest.Parser) -> None:
     """Add the options."""
-    add = parser.getgroup("parity", "judging recurrent layers (rnn-parity)").addoption
-    add(
-        "--parity-implementation",
-        metavar="KIND=MODULE:ATTRIBUTE",
-        action="append",
-        default=[],
-        help="judge this layer, such as gru=my_pkg.layers:MyGRU; may be repeated (default: the manual layers)",
-    )
-    add(
-        "--parity-device",
-        metavar="DEVICE",
-        action="append",
-        default=[],
-        help="judge on this device; may be repeated (default: cpu and, where there is one, cuda)",
-    )
-    add(
-        "--parity-dtype",
-        metavar="DTYPE",
-        action="append",
-        default=[],
-        help="float64, float32, bfloat16 or float16; may be repeated (default: all four)",
-    )
-    add(
-        "--parity-examples",
-        metavar="N",
-        type=int,
-        help="cases for each trial (default: 50, half but in float64)",
-    )
-    add("--parity-seed", metavar="N", type=int, default=0, help="which cases are drawn (default: 0)")
-    add("--parity-json", metavar="FILE", type=Path, help="write the verdicts to FILE")
-    add(
-        "--parity-timeout",
-        metavar="SECONDS",
-        type=float,
-        default=60.0,
-        help="a layer that does not return for so long has hung (default: 60)",
-    )
-    add(
-        "--parity-memory",
-        metavar="GIB",
-        type=float,
-        default=4.0,
-        help="a layer that lets its process grow by more in a test has exhausted the memory (default: 4)",
-    )
-    add(
-        "--parity-interface", action="store_true",
-        help="judge names, initial values and errors of the implementations named, not only of the manual ones",
-    )  # fmt: skip
+    option = parser.getgroup("parity", "judging recurrent layers (rnn-parity)").addoption
+    # fmt: off
+    option("--parity-implementation", metavar="KIND=MODULE:ATTRIBUTE", action="append", default=[],
+           help="judge this layer, such as gru=my_pkg.layers:MyGRU; may be repeated (default: the manual layers)")
+    option("--parity-device", metavar="DEVICE", action="append", default=[],
+           help="judge on this device; may be repeated (default: cpu and, where there is one, cuda)")
+    option("--parity-dtype", metavar="DTYPE", action="append", default=[],
+           help="float64, float32, bfloat16 or float16; may be repeated (default: all four)")
+    option("--parity-examples", metavar="N", type=int, help="cases for each trial (default: 50, half but in float64)")
+    option("--parity-seed", metavar="N", type=int, default=0, help="which cases are drawn (default: 0)")
+    option("--parity-json", metavar="FILE", type=Path, help="write the verdicts to FILE")
+    option("--parity-timeout", metavar="SECONDS", type=float, default=60.0,
+           help="a layer that does not return for so long has hung (default: 60)")
+    option("--parity-memory", metavar="GIB", type=float, default=4.0,
+           help="a layer that lets its process grow by more in a test has exhausted the memory (default: 4)")
+    option("--parity-interface", action="store_true",
+           help="judge names, initial values and errors of the implementations named, not only of the manual ones")
+    # fmt: on
 
 
 def check(config: pytest.Config) -> None:
