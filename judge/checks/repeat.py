@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from ..core.bounds import Bound
-from ..core.call import call, parameter_gradients, set_mode
+from ..core.call import call, parameter_gradients, require_gradients, set_mode
 from ..core.candidate import Implementation
 from ..core.case import Case, tensors_of
 from ..core.check import Check
@@ -31,8 +31,7 @@ def repeated(implementation: Implementation, case: Case) -> Verdict:
     with global_seed(case), exact_products():
         try:
             layer = candidate(implementation, loaded_builtin(case), case)
-            for name, parameter in layer.named_parameters():
-                parameter.requires_grad_(name not in case.frozen)
+            require_gradients(layer, case)
             first, second = (_called(implementation, layer, case) for _ in range(2))
         except Misbehaviour as error:
             verdict.misbehaviour = error

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ...reference.equations import Array
 from ...reference.oracle import evaluate
 from ..core.bounds import Bound, Perturbed, bounds_of, oracle_dtype
-from ..core.call import ARGUMENTS, Call, set_mode
+from ..core.call import ARGUMENTS, Call, parameters_of, require_gradients, set_mode
 from ..core.candidate import Implementation
 from ..core.case import DIRECTION, ROLES, Case, draw, tensors_of, weights_of
 from ..core.check import Check
@@ -69,11 +69,10 @@ def _differentiable(case: Case, parameters: bool) -> list[str]:
 
 def _derivatives(layer: nn.Module, case: Case, names: list[str]) -> Results:
     """Return NAME.grad.grad for each name and NAME.cotangent.grad for each result of the loss."""
-    for name, parameter in layer.named_parameters():
-        parameter.requires_grad_(name not in case.frozen)
+    require_gradients(layer, case)
     set_mode(layer, case.modes[-1])
     begun = Call(layer, case, tensors_of(case))
-    parameters = dict(layer.named_parameters())
+    parameters = parameters_of(layer)
     leaves = {name: begun.given[name] if name in begun.given else parameters[name] for name in names}
     cotangents = {name: begun.tensors[name].to(case.device, case.dtype).requires_grad_() for name in case.cotangents}
     gradients = _gradients(begun, cotangents, leaves)

@@ -59,9 +59,7 @@ def run(implementation: Implementation, layer: nn.Module, case: Case) -> dict[st
     Raises:
         Misbehaviour: see there.
     """
-    for name, parameter in layer.named_parameters():
-        parameter.requires_grad_(name not in case.frozen)
-    before = _snapshot(layer.named_parameters())
+    before = _snapshot(require_gradients(layer, case).items())
     for k, mode in enumerate(case.modes[:-1]):
         _earlier_call(layer, case, mode, EARLIER_CALL * (k + 1))
     set_mode(layer, case.modes[-1])
@@ -77,7 +75,7 @@ def run(implementation: Implementation, layer: nn.Module, case: Case) -> dict[st
                 raise FrozenGradient(name)
             if name not in case.frozen:
                 found[f"{name}.grad"] = gradient
-    _require_unchanged(before, _snapshot(layer.named_parameters()), "parameter")
+    _require_unchanged(before, _snapshot(parameters_of(layer).items()), "parameter")
     kept = {name: None if tensor is None else tensor.detach().clone().cpu() for name, tensor in found.items()}
     begun.require_separate()
     return kept
@@ -103,10 +101,25 @@ def _earlier_call(layer: nn.Module, case: Case, mode: str, seeds: int) -> None:
     _negate_weights(layer)
 
 
-@torch.no_grad()
 def _negate_weights(layer: nn.Module) -> None:
-    for parameter in layer.parameters():
-        parameter.neg_()
+    with watched("parameters()"), torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.neg_()
+
+
+def parameters_of(layer: nn.Module) -> dict[str, nn.Parameter]:
+    """Return a layer's parameters by name."""
+    with watched("named_parameters()"):
+        return dict(layer.named_parameters())
+
+
+def require_gradients(layer: nn.Module, case: Case) -> dict[str, nn.Parameter]:
+    """Have every parameter but the frozen ones require a gradient, and return them all by name."""
+    parameters = parameters_of(layer)
+    with watched("requires_grad_()"):
+        for name, parameter in parameters.items():
+            parameter.requires_grad_(name not in case.frozen)
+    return parameters
 
 
 def set_mode(layer: nn.Module, mode: str) -> None:

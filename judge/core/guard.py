@@ -143,10 +143,10 @@ def watched(stage: str) -> Iterator[None]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 yield
-        except (Exception, SystemExit) as error:
-            raise Raised(stage, type(error).__name__, " ".join(str(error).split())) from error
-        finally:
+        except (Exception, SystemExit) as error:  # of another, whoever listens is to know whose it is
             begins((JUDGE, "comparing"))
+            raise Raised(stage, type(error).__name__, " ".join(str(error).split())) from error
+        begins((JUDGE, "comparing"))
         after = settings()
     for name, value in before.items():
         if after[name] != value:

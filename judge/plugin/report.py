@@ -4,82 +4,104 @@ from __future__ import annotations
 
 import json
 import os
-from collections import defaultdict
+import platform
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
+import torch
+
 from ...reference.spec import KINDS
+from ..core.bounds import COPIES, FACTOR, longdouble_is_wider
+from ..core.candidate import DTYPES
+from ..trials.trial import ERROR, FAILED, PASSED, UNSUPPORTED
+from .stash import REPORT
+from .subjects import missing_devices
 
-RECORD = "parity"  # name of the user property that carries a test's record
+RESULTS = (FAILED, ERROR, PASSED, UNSUPPORTED)  # the first there is among several speaks for all
+WORDS = {FAILED: "FAIL", ERROR: "ERROR", PASSED: "pass", UNSUPPORTED: "unsupp."}
 
-# The worst of several outcomes stands for all of them.
-OUTCOMES = ("skipped", "unsupported", "passed", "failed")
-
-DTYPE_ORDER = ("float64", "float32", "bfloat16", "float16")
+SUBJECT = ("implementation", "kind", "device", "dtype")
+COUNTS = ("cases", "tensors", "undetermined", "builtin_faults", "refused", "seconds", "printed")
+NOTED = 50_000  # bytes printed
 
 Record = dict[str, Any]
 
 
+def report_of(config: pytest.Config) -> Report:
+    """Return the report of a session."""
+    if REPORT not in config.stash:
+        not_judged = {} if config.option.parity_device else missing_devices()
+        config.stash[REPORT] = Report(header(config.option.parity_seed) | {"not_judged": not_judged})
+    return config.stash[REPORT]
+
+
+def header(seed: int) -> dict[str, Any]:
+    """Return what a verdict depends on beside the layer: versions, machine, precision of the oracle."""
+    return {
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "tf32": False,
+        "longdouble_digits": int(np.finfo(np.longdouble).nmant) + 1,
+        "longdouble_is_wider": longdouble_is_wider(),
+        "factor": FACTOR,
+        "copies": COPIES,
+        "seed": seed,
+    }
+
+
 @dataclass
 class Report:
-    """The records of one pytest run."""
+    """The records of one pytest run.
 
-    header: dict[str, Any] = field(default_factory=dict)
+    Args:
+        header: what all verdicts depend on.
+        records: by test.
+    """
+
+    header: dict[str, Any]
     records: dict[str, Record] = field(default_factory=dict)
 
     def add(self, nodeid: str, record: Record) -> None:
         """Add a test's record; a test that is run again replaces its own."""
         self.records[nodeid] = record
 
-    def header_lines(self) -> list[str]:
-        """Return what a verdict depends on, for the terminal."""
-        h = self.header
-        if not h:
-            return []
-        oracle = (
-            f"longdouble ({h['longdouble_digits']} bits) for float64, float64 for the others"
-            if h["longdouble_is_wider"]
-            else "float64 for all dtypes: longdouble is no wider here, so float64 is judged at its own precision"
-        )
-        return [
-            f"torch {h['torch']}, {h['threads']} threads, CUDA {h['cuda'] or 'not available'}, TF32 off",
-            f"oracle in {oracle}; F = {h['factor']:g}, K = {h['copies']}, seed {h['seed']}",
-        ]
-
     def nothing_judged(self) -> bool:
         """Whether no test of the run judged anything."""
-        return all(record["outcome"] in ("skipped", "unsupported") for record in self.records.values())
+        return all(record["result"] == UNSUPPORTED for record in self.records.values())
 
     def verdicts(self) -> list[dict[str, Any]]:
         """Return one verdict per implementation, kind, device and dtype, the most precise dtype first."""
         groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
         for record in self.records.values():
-            groups[tuple(record[key] for key in ("implementation", "kind", "device", "dtype"))].append(record)
+            groups[tuple(record[key] for key in SUBJECT)].append(record)
         return [_verdict(groups[key]) for key in sorted(groups, key=_in_order)]
 
     def lines(self) -> list[str]:
         """Return the terminal summary: a table, then what it leaves open."""
-        verdicts = self.verdicts()
-        head = (
-            "implementation",
-            "kind",
-            "device",
-            "dtype",
-            "cases",
-            "worst error/bound",
-            "undetermined",
-            "verdict",
+        verdicts, h = self.verdicts(), self.header
+        oracle = (
+            f"longdouble ({h['longdouble_digits']} bits) for float64, float64 for the others"
+            if h["longdouble_is_wider"]
+            else "float64 for all dtypes: longdouble is no wider here, so float64 is judged at its own precision"
         )
-        judged = [verdict for verdict in verdicts if verdict["verdict"] != "skipped"]
-        lines = [*_aligned([head, *map(_row, judged)]), *_aligned(_aspect_rows(judged))]
-        lines += sorted(
-            f"{verdict['device']}: skipped, {'; '.join(verdict['reasons'])}"
-            for verdict in {v["device"]: v for v in verdicts if v["verdict"] == "skipped"}.values()
-        )
+        lines = [
+            f"torch {h['torch']}, {h['threads']} threads, CUDA {h['cuda'] or 'not available'}, TF32 off",
+            f"oracle in {oracle}; F = {h['factor']:g}, K = {h['copies']}, seed {h['seed']}",
+            *_aligned([(*SUBJECT, "cases", "worst error/bound", "undetermined", "verdict"), *map(_row, verdicts)]),
+            *_aligned(_aspect_rows(verdicts)),
+            *(f"{device}: not judged, {reason}" for device, reason in h["not_judged"].items()),
+        ]
         lines += [
             f"{v['implementation']} on {v['device']} in {v['dtype']}: refused {v['refused']} cases, as torch.nn does"
-            for v in judged
+            for v in verdicts
             if v["refused"]
         ]
         lines += _notes(verdicts)
@@ -99,36 +121,36 @@ class Report:
 
 def _in_order(key: tuple[str, ...]) -> tuple[Any, ...]:
     implementation, kind, device, dtype = key
-    return device, KINDS.index(kind), implementation, DTYPE_ORDER.index(dtype)
+    return device, KINDS.index(kind), implementation, list(DTYPES).index(dtype)
 
 
 def _verdict(records: list[Record]) -> dict[str, Any]:
-    aspects: dict[str, str] = {}
+    trials: dict[str, Counter[str]] = defaultdict(Counter)
     for record in records:
-        before = aspects.get(record["aspect"], "skipped")
-        aspects[record["aspect"]] = max(before, record["outcome"], key=OUTCOMES.index)
-    worst = max((r["worst"] for r in records if r.get("worst")), key=lambda w: w["ratio"], default=None)
-    first = records[0]
+        trials[record["aspect"]][record["result"]] += 1
     return {
-        **{key: first[key] for key in ("implementation", "kind", "device", "dtype")},
-        "verdict": max(aspects.values(), key=OUTCOMES.index),
-        "aspects": aspects,
+        **{key: records[0][key] for key in SUBJECT},
+        "verdict": _result(sum(trials.values(), Counter())),
+        "aspects": {aspect: _result(counts) for aspect, counts in trials.items()},
+        "trials": trials,
         **{key: sum(r.get(key, 0) for r in records) for key in COUNTS},
-        "worst": worst,
-        "reasons": sorted({r["reason"] for r in records if r.get("reason")}),
+        "worst": max((r["worst"] for r in records if r.get("worst")), key=lambda w: w["ratio"], default=None),
+        "reasons": sorted({r["reason"] for r in records if r["reason"]}),
         "faults": sorted({r["fault"] for r in records if r.get("fault")}),
         "unsupported": sorted({feature for r in records for feature in r.get("unsupported", ())}),
-        "failures": [
-            {key: r.get(key) for key in ("aspect", "trial", "message", "reproducer")}
-            for r in records
-            if r["outcome"] == "failed"
-        ],
+        "failures": _said(records, FAILED),
+        "errors": _said(records, ERROR),
     }
 
 
-COUNTS = ("cases", "tensors", "undetermined", "builtin_faults", "refused", "seconds", "printed")
+def _said(records: list[Record], result: str) -> list[Record]:
+    return [
+        {key: r[key] for key in ("aspect", "trial", "message", "reproducer")} for r in records if r["result"] == result
+    ]
 
-NOTED = 50_000  # bytes printed
+
+def _result(counts: Counter[str]) -> str:
+    return next(result for result in RESULTS if counts[result])
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
@@ -137,47 +159,48 @@ def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def _aspect_rows(verdicts: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Return which aspects hold: a row for each implementation and device, over all dtypes."""
-    aspects = dict.fromkeys(aspect for verdict in verdicts for aspect in verdict["aspects"])
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    """Return which aspects hold: a row for each implementation and device, over all trials and dtypes."""
+    aspects = dict.fromkeys(aspect for verdict in verdicts for aspect in verdict["trials"])
+    groups: dict[tuple[str, ...], dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for verdict in verdicts:
-        groups[verdict["implementation"], verdict["kind"], verdict["device"]].append(verdict["aspects"])
-    rows = [
-        (*key, *(_held([of[aspect] for of in group if aspect in of]) for aspect in aspects))
-        for key, group in groups.items()
-    ]
-    return [("aspects of", "", "", *(aspect.replace("_", " ") for aspect in aspects)), *rows] if rows else []
+        for aspect, counts in verdict["trials"].items():
+            groups[tuple(verdict[key] for key in SUBJECT[:3])][aspect] += counts
+    rows = [(*key, *(_held(trials[aspect]) for aspect in aspects)) for key, trials in groups.items()]
+    return [("aspects of", "", "", *(aspect.replace("_", " ") for aspect in aspects)), *rows]
 
 
-def _held(outcomes: list[str]) -> str:
-    """Return one word for an aspect's outcomes in several dtypes."""
-    failed = outcomes.count("failed")
-    if failed:
-        return "FAIL" if failed == len(outcomes) else f"FAIL {failed} of {len(outcomes)}"
-    return {"passed": "pass", "unsupported": "unsupp."}.get(max(outcomes, key=OUTCOMES.index, default=""), "-")
+def _held(counts: Counter[str]) -> str:
+    """Return what several trials of an aspect came to, and of how many that is true, where it is not of all."""
+    if not counts:
+        return "-"
+    result = _result(counts)
+    of = "" if counts[result] == counts.total() else f" {counts[result]} of {counts.total()}"
+    return WORDS[result] + of
 
 
 def _notes(verdicts: list[dict[str, Any]]) -> list[str]:
-    """Return what each implementation did to its process, and how much it printed."""
-    faults, printed = dict[str, None](), defaultdict[str, int](int)
+    """Return what each implementation did to its process, where the judge came to none, and how much was printed."""
+    said, printed = dict[str, None](), Counter[str]()
     for verdict in verdicts:
-        faults |= {f"{verdict['implementation']}: {fault}": None for fault in verdict["faults"]}
+        said |= {f"{verdict['implementation']}: {fault}": None for fault in verdict["faults"]}
+        said |= {f"ERROR: {error['message'].splitlines()[0]}": None for error in verdict["errors"]}
         printed[verdict["implementation"]] += verdict["printed"]
     return [
-        *faults,
+        *said,
         *(f"{name}: printed {size / 1e6:.1f} MB, not shown" for name, size in printed.items() if size >= NOTED),
     ]
 
 
 def _row(verdict: dict[str, Any]) -> tuple[str, ...]:
-    worst = verdict["worst"]
-    failed = [aspect for aspect, outcome in verdict["aspects"].items() if outcome == "failed"]
-    said = {"passed": "pass", "failed": f"FAIL: {', '.join(failed)}"}.get(verdict["verdict"], verdict["verdict"])
+    worst, result = verdict["worst"], verdict["verdict"]
+    said = WORDS[result] if result != UNSUPPORTED else result
+    if result in (FAILED, ERROR):
+        said += f": {', '.join(aspect for aspect, of in verdict['aspects'].items() if of == result)}"
     if verdict["unsupported"]:
         said += f" (unsupported: {', '.join(verdict['unsupported'])})"
     judged = verdict["tensors"] + verdict["undetermined"]
     return (
-        *(verdict[key] for key in ("implementation", "kind", "device", "dtype")),
+        *(verdict[key] for key in SUBJECT),
         f"{verdict['cases']:,}",
         f"{worst['ratio']:.3g} ({worst['tensor']})" if worst else "-",
         f"{verdict['undetermined']:,} of {judged:,}" if judged else "-",

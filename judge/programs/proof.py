@@ -14,7 +14,7 @@ import torch
 
 from ..core.candidate import Implementation
 from ..core.check import Program
-from ..core.guard import restored
+from ..core.guard import CANDIDATE, JUDGE, begins, restored
 from ..core.verdict import exact_products
 
 
@@ -43,11 +43,14 @@ def error_of(program: str, implementation: Implementation, seed: int = 0) -> Bas
         names["Candidate"] = adapter if of.from_builtin else of.factory
     with left_alone(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         torch.manual_seed(seed)
+        begins((CANDIDATE, "its reproducer"))
+        error: BaseException | None = None
         try:
             exec(compile(program, "<reproducer>", "exec"), names)
-        except (Exception, SystemExit) as error:  # whatever the layer raises
-            return error
-    return None
+        except (Exception, SystemExit) as raised:  # whatever the layer raises
+            error = raised
+        begins((JUDGE, "comparing"))
+    return error
 
 
 @contextlib.contextmanager

@@ -64,12 +64,13 @@ class JudgeError(Exception):
     """
 
     def __init__(self, verdict: Verdict, trial: Trial) -> None:
-        name = verdict.implementation.name
-        super().__init__(
-            f"the judge failed, and nothing is said of {name}; please report this\n"
-            f"  case: {verdict.case.describe()}\n{verdict.broken}"
-        )
+        said = _blames_itself(verdict.implementation)
+        super().__init__(f"{said}\n  case: {verdict.case.describe()}\n{verdict.broken}")
         self.reproducer = replayed(verdict, trial.aspect, trial.name)
+
+
+def _blames_itself(implementation: Implementation) -> str:
+    return f"the judge failed, and nothing is said of {implementation.name}; please report this"
 
 
 def asked(
@@ -86,6 +87,8 @@ def asked(
         return Outcome(FAILED, tally.as_record(), str(error), error.reproducer)
     except JudgeError as error:
         return Outcome(ERROR, tally.as_record(), str(error), error.reproducer)
+    except Exception:  # of the search, or of writing a program
+        return Outcome(ERROR, tally.as_record(), f"{_blames_itself(implementation)}\n{traceback.format_exc()}")
     if tally.refused and tally.refused == tally.cases:
         return Outcome(UNSUPPORTED, tally.as_record(), reason=f"{tally.refusal}, as torch.nn does")
     return Outcome(PASSED, tally.as_record())

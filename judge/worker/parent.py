@@ -16,18 +16,23 @@ import time
 import types
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from multiprocessing import get_all_start_methods
 from multiprocessing.connection import wait
 
 import psutil
 import torch
 
+from ..core.candidate import Implementation
+from ..core.case import Case
+from ..core.guard import CANDIDATE, JUDGE
+from ..core.misbehaviour import Ended
+from ..core.verdict import Verdict
+from ..trials.reproducer import replayed, reproducer
+from ..trials.table import trial_named
+from ..trials.trial import ERROR, FAILED, Outcome
 from . import child
-from .cases import Case
-from .child import Answer, Probe, Run, Target
-from .reproducers.reproducer import plain
-from .subject import Subject
-from .verdict import Verdict
+from .messages import Declared, Fault, Probe, Run, Target
 
 # What a new process finds imported: all that the trials need, and what PyTorch imports at the first backward pass.
 PRELOADED = [child.__name__, "torch.fx.experimental.symbolic_shapes"]
@@ -37,27 +42,15 @@ AVAILABLE = "forkserver" in get_all_start_methods()
 POLL = 0.05  # seconds between two looks at a process that says nothing
 SHOWN = 2000  # bytes of its output that are kept
 PROCESSES = 4  # at most; the one that was idle longest makes room
-STRIKES = 2  # tests of a subject that may cost their whole time limit or memory
-
-
-class Fault(Exception):
-    """What a candidate did to its process, after the part of it that did: "ended its process with exit status 3"."""
-
-    costly = False
-
-
-class Excess(Fault):
-    """A fault that costs a whole time limit, or memory."""
-
-    costly = True
+STRIKES = 2  # runs of a candidate in one dtype that may cost their whole time limit or memory
 
 
 class Process:
     """A process with one candidate in it.
 
     Args:
-        seconds: in which it must be heard of.
-        gib: by which it may grow while it answers.
+        seconds: in which the candidate's part of a case must be over.
+        gib: by which the candidate may let it grow while it answers.
     """
 
     def __init__(self, seconds: float, gib: float) -> None:
@@ -79,9 +72,11 @@ class Process:
 
     def _forget(self) -> None:
         self.case: Case | None = None
-        self.stage, self.cases, self.printed, self.tail = "it", 0, 0, b""
+        self.who, self.stage = JUDGE, "beginning"
+        self.begun, self.size, self.most = time.monotonic(), 0, self.gib * 2**30
+        self.cases, self.printed, self.tail = 0, 0, b""
 
-    def ask(self, request: Probe | Run, deadline: float) -> Answer:
+    def ask(self, request: Probe | Run, deadline: float) -> Declared | Outcome:
         """Return the answer to a request.
 
         Args:
@@ -101,37 +96,42 @@ class Process:
         finally:
             self._drain()
 
-    def _answer(self, deadline: float) -> Answer:
-        heard = looked = time.monotonic()
-        most = self._size() + self.gib * 2**30
+    def _answer(self, deadline: float) -> Declared | Outcome:
+        looked = time.monotonic()
         while True:
             ready = wait([self.connection, self.process.sentinel, *self.outputs], POLL)
             if self.output in ready:
                 self._drain()
             now = time.monotonic()
             if self.connection in ready:
-                message, heard = self.connection.recv(), now
-                if isinstance(message, Answer):
-                    if message.fault is not None:
-                        raise Fault(message.fault)
+                message = self.connection.recv()
+                if isinstance(message, Fault):
+                    raise message
+                if isinstance(message, Declared | Outcome):
                     return message
-                self._note(message)
+                begun, size = message
+                self._note(begun, size, now)
             elif self.process.sentinel in ready:
                 raise EOFError
-            if now - heard > self.seconds:
-                raise Excess(f"did not return within {self.seconds:g} s")
             if now > deadline:
-                raise Excess("did not return in the time that pytest-timeout gives the test")
+                raise Fault("did not return in the time that pytest-timeout gives the test", costly=True)
+            if self.who != CANDIDATE:
+                continue  # what torch.nn and the judge take is not the candidate's
+            if now - self.begun > self.seconds:
+                raise Fault(f"did not return within {self.seconds:g} s", costly=True)
             if now - looked >= POLL:
                 looked = now
-                if self._size() > most:
-                    raise Excess(f"used more than {self.gib:g} GiB of memory")
+                if self._size() > self.most:
+                    raise Fault(f"used more than {self.gib:g} GiB of memory", costly=True)
 
-    def _note(self, begun: Case | str) -> None:
+    def _note(self, begun: Case | tuple[str, str], size: int, now: float) -> None:
+        """Take down who computes from now on, and leave what others let the process grow by out of account."""
+        if self.who != CANDIDATE:
+            self.most += size - self.size
+        self.size, self.begun = size, now
         if isinstance(begun, Case):
-            self.case, self.stage, self.cases = begun, "it", self.cases + 1
-        else:
-            self.stage = begun
+            self.case, self.cases, begun = begun, self.cases + 1, (JUDGE, "preparing the case")
+        self.who, self.stage = begun
 
     def _size(self) -> int:
         try:
@@ -168,7 +168,7 @@ class Process:
         self.output.close()
 
 
-class Isolation:
+class Workers:
     """The processes of one pytest run.
 
     Args:
@@ -179,41 +179,44 @@ class Isolation:
     def __init__(self, seconds: float, gib: float) -> None:
         self.seconds, self.gib = seconds, gib
         self.processes: dict[Target, Process] = {}
-        self.strikes: Counter[str] = Counter()
-        self.faults: dict[str, Answer] = {}
+        self.strikes: Counter[tuple[Target, str, torch.dtype]] = Counter()
+        self.outcomes: dict[tuple[Target, str, torch.dtype], Outcome] = {}  # of the last that struck
 
-    def probe(self, target: Target, places: list[tuple[str, torch.dtype]]) -> Answer:
-        """Import and build a candidate; a failure is one line."""
-        with self._process(target) as process:
+    def probe(self, name: str, probe: Probe) -> Declared:
+        """Import and build a candidate of that name."""
+        with self._process(probe.target) as process:
             try:
-                return process.ask(Probe(target, tuple(places)), float("inf"))
+                found = process.ask(probe, float("inf"))
             except Fault as fault:
-                self._drop(target)
-                return Answer({}, f"expected {target[1]!r} to import and build, but {process.stage} {fault}")
+                self._drop(probe.target)
+                said = f"{process.stage} {fault}"
+                return Declared(name, fault=f"expected {name!r} to import and build, but {said}")
+        assert isinstance(found, Declared)
+        return found
 
-    def run(self, subject: Subject, request: Run, deadline: float) -> tuple[Answer, bytes]:
-        """Run a test and return what came of it, and the end of what it printed.
+    def run(self, run: Run, implementation: Implementation, deadline: float) -> tuple[Outcome, bytes]:
+        """Ask a trial, and return what it came to and the end of what the candidate printed.
 
         Args:
-            subject: the test's.
-            request: the test.
+            run: what to ask.
+            implementation: what is known here of the candidate.
             deadline: on the clock of time.monotonic.
         """
-        key = str(subject)
-        if self.strikes[key] >= STRIKES:
-            return self.faults[key], b""
-        with self._process(request.target) as process:
+        subject = run.target, run.device, run.dtype
+        if self.strikes[subject] >= STRIKES:
+            return self.outcomes[subject], b""
+        with self._process(run.target) as process:
             try:
-                answer = process.ask(request, deadline)
+                outcome = process.ask(run, deadline)
+                assert isinstance(outcome, Outcome)
             except Fault as fault:
-                self._drop(request.target)
-                answer = _verdict(subject, process, fault)
-                self.strikes[key] += fault.costly
-                again = f"{answer.failure}\n  it was not run again: {STRIKES} tests ended like this"
-                self.faults[key] = Answer({"fault": answer.value["fault"]}, again, answer.reproducer)
-            if process.printed:
-                answer.value["printed"] = process.printed
-            return answer, process.tail
+                self._drop(run.target)
+                outcome = _outcome(run, implementation, process, fault)
+                self.strikes[subject] += fault.costly
+                again = f"{outcome.message}\n  it was not run again: {STRIKES} tests ended like this"
+                record = {key: value for key, value in outcome.record.items() if key != "cases"}
+                self.outcomes[subject] = replace(outcome, record=record, message=again)
+            return replace(outcome, record={**outcome.record, "printed": process.printed}), process.tail
 
     @contextlib.contextmanager
     def _process(self, target: Target) -> Iterator[Process]:
@@ -241,15 +244,22 @@ class Isolation:
             self._drop(target)
 
 
-def _verdict(subject: Subject, process: Process, fault: Fault) -> Answer:
-    said = f"{process.stage} {fault}"
-    record = {"fault": said, "cases": process.cases}
-    if process.case is None:
-        return Answer(
-            record, f"{subject.implementation.name} is not the {subject.kind.upper()} of the equations: {said}"
-        )
-    verdict = Verdict(subject.implementation, process.case, misbehaviour=said)
-    return Answer(record, verdict.message(), plain(verdict))
+def _outcome(run: Run, implementation: Implementation, process: Process, fault: Fault) -> Outcome:
+    """Return a verdict against the candidate where that computed; of others it is no verdict."""
+    name, case, counted = implementation.name, process.case, {"cases": process.cases}
+    verdict = Verdict(implementation, case, misbehaviour=Ended(process.stage, str(fault))) if case else None
+    if process.who != CANDIDATE:
+        said = f"{process.who} {fault} in {process.stage}: nothing is said of {name}"
+        if verdict is None:
+            return Outcome(ERROR, counted, said)
+        said += f"\n  case: {verdict.case.describe()}"
+        return Outcome(ERROR, counted, said, replayed(verdict, run.aspect, run.trial))
+    record = {**counted, "fault": f"{process.stage} {fault}"}
+    if verdict is None:
+        kind = implementation.kind.upper()
+        return Outcome(FAILED, record, f"{name} is not the {kind} of the equations: {record['fault']}")
+    check = trial_named(run.aspect, run.trial).check
+    return Outcome(FAILED, record, verdict.message(), reproducer(verdict, check, run.aspect, run.trial))
 
 
 @contextlib.contextmanager

@@ -28,6 +28,8 @@ def spoiled(spoil):
     return Layer
 
 def hang():
+    with open("hung", "a") as begun:
+        begun.write(".")
     while True:
         pass
 
@@ -58,7 +60,58 @@ seeds_torch = spoiled(lambda: torch.manual_seed(0) and None)
 seeds_python = spoiled(lambda: random.seed(0))
 seeds_numpy = spoiled(lambda: numpy.random.seed(0))
 draws = spoiled(lambda: (torch.rand(1), random.random(), numpy.random.rand()) and None)
+
+class names_exit(torch.nn.GRU):
+    loaded = False
+
+    def load_state_dict(self, *arguments, **options):
+        self.loaded = True
+        return super().load_state_dict(*arguments, **options)
+
+    def named_parameters(self, *arguments, **options):
+        if self.loaded:
+            os._exit(4)
+        return super().named_parameters(*arguments, **options)
 """
+
+# Right layers, each beside something of the judge's or of PyTorch's that is not.
+BESIDE = {
+    "builtin_exits": """
+import os, torch
+
+class Layer(torch.nn.GRU):
+    pass
+
+forward = torch.nn.GRU.forward
+torch.nn.GRU.forward = lambda self, *given: os._exit(3) if type(self) is torch.nn.GRU else forward(self, *given)
+""",
+    "oracle_lingers": """
+import time, torch
+from rnn_parity.judge.core import verdict
+
+class Layer(torch.nn.GRU):
+    pass
+
+bounds, kept = verdict.bounds, []
+
+def lingering(*arguments, **options):
+    if not kept:
+        kept.append(bytearray(b"x" * 2**29))
+        time.sleep(7)
+    return bounds(*arguments, **options)
+
+verdict.bounds = lingering
+""",
+    "oracle_hangs": """
+import time, torch
+from rnn_parity.judge.core import verdict
+
+class Layer(torch.nn.GRU):
+    pass
+
+verdict.bounds = lambda *arguments, **options: time.sleep(1000)
+""",
+}
 
 AT_IMPORT = {
     "hangs_there": "while True: pass",
@@ -70,9 +123,10 @@ NOT_THE_GRU = r"^candidates:{name} is not the GRU of the equations: "
 
 # What the verdict says, first the worst: those that would take the suite down with them.
 WORST = {
-    "hangs": r"forward did not return within 3 s\n  case: gru\(input_size=",
+    "hangs": r"forward did not return within 6 s\n  case: gru\(input_size=",
     "exits": r"forward ended its process with exit status 3\n  case: gru\(input_size=",
     "crashes": r"forward ended its process, killed by SIGSEGV\n  case: gru\(input_size=",
+    "names_exit": r"named_parameters\(\) ended its process with exit status 4\n  case: gru\(input_size=",
     "exhausts": r"forward used more than 0\.3 GiB of memory\n  case: gru\(input_size=",
 }
 BAD = WORST | {
@@ -90,7 +144,7 @@ BAD = WORST | {
     "seeds_numpy": r"it seeded NumPy's global random generator\n  case: ",
 }
 AT_IMPORT_SAYS = {
-    "hangs_there": "expected 'hangs_there:Layer' to import and build, but importing it did not return within 3 s",
+    "hangs_there": "expected 'hangs_there:Layer' to import and build, but importing it did not return within 6 s",
     "exits_there": "expected 'exits_there:Layer' to import and build, but importing it ended its process with exit"
     " status 5",
     "raises_there": "expected MODULE:ATTRIBUTE that imports, got 'raises_there:Layer': OSError: libkernel.so not"
@@ -103,7 +157,7 @@ OPTIONS = (
     "--parity-device=cpu",
     "--parity-dtype=float64",
     "--parity-examples=3",
-    "--parity-timeout=3",
+    "--parity-timeout=6",
     "--parity-memory=0.3",
     "--parity-json=verdicts.json",
     "-kforward",
@@ -122,7 +176,7 @@ class Outcome(NamedTuple):
 
 def judged(folder: Path, named: list[str], *options: str) -> Outcome:
     (folder / "candidates.py").write_text(CANDIDATES)
-    for module, text in AT_IMPORT.items():
+    for module, text in (AT_IMPORT | BESIDE).items():
         (folder / f"{module}.py").write_text(text)
     command = [sys.executable, "-m", "pytest", *OPTIONS, *options]
     command += [f"--parity-implementation=gru={name}" for name in named]
@@ -135,7 +189,7 @@ def judged(folder: Path, named: list[str], *options: str) -> Outcome:
 
 @pytest.fixture(scope="module")
 def everyone(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    modules = [f"{module}:Layer" for module in AT_IMPORT]
+    modules = [f"{module}:Layer" for module in (*AT_IMPORT, "builtin_exits", "oracle_lingers")]
     named = [*modules, *(f"candidates:{name}" for name in (*BAD, *RIGHT))]
     return judged(tmp_path_factory.mktemp("everyone"), named)
 
@@ -160,6 +214,22 @@ def test_one_that_does_not_import_gets_its_verdict(everyone: Outcome, name: str)
 def test_the_right_ones_beside_them_pass(everyone: Outcome, name: str) -> None:
     assert everyone.exit_code == 1
     assert everyone.verdicts[f"candidates:{name}"]["verdict"] == "passed"
+
+
+def test_what_the_built_in_does_to_the_process_is_not_held_against_the_layer(everyone: Outcome) -> None:
+    verdict = everyone.verdicts["builtin_exits:Layer"]
+    (error,) = verdict["errors"]
+    says = "torch.nn ended its process with exit status 3 in forward: nothing is said of builtin_exits:Layer"
+    assert re.match(re.escape(says) + r"\n  case: gru\(input_size=", error["message"]), error["message"]
+    assert "replay('builtin_exits:Layer', 'forward', 'equations', case)" in error["reproducer"]
+    assert verdict["verdict"] == "error"
+    assert not verdict["failures"]
+    assert not verdict["faults"]
+    assert f"ERROR: {says}\n" in everyone.printed
+
+
+def test_the_time_and_memory_of_the_judge_are_not_the_layers(everyone: Outcome) -> None:
+    assert everyone.verdicts["oracle_lingers:Layer"]["verdict"] == "passed"  # after 7 s and 0.5 GiB
 
 
 def test_what_is_printed_is_counted_and_not_shown(everyone: Outcome) -> None:
@@ -188,27 +258,29 @@ def test_in_parallel(tmp_path: Path) -> None:
 @needs_timeout
 @pytest.mark.parametrize("method", ["signal", "thread"])
 def test_speaks_before_pytest_timeout(tmp_path: Path, method: str) -> None:
-    named = ["candidates:hangs", "candidates:Right"]
+    named = ["candidates:hangs", "oracle_hangs:Layer", "candidates:Right"]
     options = ("--timeout=8", f"--timeout-method={method}", "--parity-timeout=100")
     outcome = judged(tmp_path, named, *options)
+    late = "did not return in the time that pytest-timeout gives the test"
     (failure,) = outcome.verdicts["candidates:hangs"]["failures"]
-    assert "forward did not return in the time that pytest-timeout gives the test\n  case: " in failure["message"]
+    assert f"forward {late}\n  case: " in failure["message"]
+    (error,) = outcome.verdicts["oracle_hangs:Layer"]["errors"]
+    assert f"the judge {late} in comparing: nothing is said of oracle_hangs:Layer\n  case: " in error["message"]
     assert outcome.verdicts["candidates:Right"]["verdict"] == "passed"
 
 
 def test_one_that_hangs_is_not_run_for_ever(tmp_path: Path) -> None:
-    begun = time.monotonic()
-    outcome = judged(tmp_path, ["candidates:hangs", "candidates:Right"], "-kstate or stacking", "--parity-timeout=1")
+    outcome = judged(tmp_path, ["candidates:hangs", "candidates:Right"], "-kstate or stacking", "--parity-timeout=3")
     said = [failure["message"] for failure in outcome.verdicts["candidates:hangs"]["failures"]]
     assert len(said) > 4
     assert sum("it was not run again" in message for message in said) == len(said) - 2
+    assert (tmp_path / "hung").read_text() == ".."
     assert outcome.verdicts["candidates:Right"]["verdict"] == "passed"
-    assert time.monotonic() - begun < 120
 
 
 def test_nothing_is_left_running(tmp_path: Path) -> None:
-    hang = "def hang():\n    open('pid', 'w').write(str(os.getpid()))"
-    (tmp_path / "lonely.py").write_text(CANDIDATES.replace("def hang():", hang))
+    writing = CANDIDATES.replace("hung", "pid").replace('"."', "str(os.getpid())")
+    (tmp_path / "lonely.py").write_text(writing)
     command = [
         sys.executable,
         "-m",

@@ -1,0 +1,21 @@
+"""What a pytest session keeps from hook to hook, and the names the hooks share; nothing here imports PyTorch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from ..worker.parent import Workers
+    from .report import Report
+    from .subjects import Subject
+
+FIXTURE = "ask_parity"
+RECORD = "parity"  # name of the user property that carries a test's record
+
+SUBJECTS: pytest.StashKey[list[Subject]] = pytest.StashKey()
+PROBES: pytest.StashKey[dict[str, dict[str, Any]]] = pytest.StashKey()  # what importing came to, by the option
+WORKERS: pytest.StashKey[Workers] = pytest.StashKey()
+REPORT: pytest.StashKey[Report] = pytest.StashKey()
+DEADLINE: pytest.StashKey[float] = pytest.StashKey()  # of a test, on the clock of time.monotonic
