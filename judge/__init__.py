@@ -3,9 +3,27 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import ASPECTS, Implementation, ImplementationError, JudgeError, ParityError, assert_parity, replay
+    from .api import (
+        ASPECTS,
+        Case,
+        Implementation,
+        ImplementationError,
+        JudgeError,
+        ParityError,
+        assert_parity,
+        replay,
+    )
 
-__all__ = ["ASPECTS", "Implementation", "ImplementationError", "JudgeError", "ParityError", "assert_parity", "replay"]
+__all__ = [
+    "ASPECTS",
+    "Case",
+    "Implementation",
+    "ImplementationError",
+    "JudgeError",
+    "ParityError",
+    "assert_parity",
+    "replay",
+]
 
 
 def __getattr__(name: str) -> Any:

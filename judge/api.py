@@ -23,7 +23,16 @@ from .trials.search import JudgeError, ask, search
 from .trials.table import ASPECTS, TRIALS, trial_named
 from .trials.trial import Tally, Trial
 
-__all__ = ["ASPECTS", "Implementation", "ImplementationError", "JudgeError", "ParityError", "assert_parity", "replay"]
+__all__ = [
+    "ASPECTS",
+    "Case",
+    "Implementation",
+    "ImplementationError",
+    "JudgeError",
+    "ParityError",
+    "assert_parity",
+    "replay",
+]
 
 
 def replay(target: Any, aspect: str, name: str, case: Case) -> None:
@@ -48,7 +57,7 @@ def replay(target: Any, aspect: str, name: str, case: Case) -> None:
         if verdict.broken is not None:
             raise JudgeError(verdict, trial)
         if not verdict.ok:
-            raise ParityError(verdict, f"{aspect}: {name}")
+            raise ParityError(verdict, f"{aspect}: {name}", plain=False)
 
 
 def assert_parity(

@@ -24,9 +24,7 @@ from ..core.case import RANDOM_SUM, ROWS, Case, draw, tensors_of, weights_of
 from ..core.check import Check
 from ..core.misbehaviour import Misbehaviour, SameDropout
 from ..core.verdict import Finding, Verdict, candidate, exact_products, loaded_builtin
-from ..programs.dropout import of_distribution
-from ..programs.forms import against_builtin
-from ..programs.forms import like_builtin as against_the_same_draws
+from ..programs import forms
 from ..programs.writing import by
 from .equations import judge
 
@@ -307,7 +305,7 @@ def linear(case: Case) -> Case:
     return replace(plain, input_grad=True, input_layout="contiguous", state_layout="contiguous")
 
 
-EACH_BOUNDARY = Check(each_boundary, by(of_distribution))
-CERTAIN = Check(certain, by(against_builtin))
-LIKE_BUILTIN = Check(like_builtin, by(against_the_same_draws))
-DISTRIBUTION = Check(distribution, by(of_distribution))
+EACH_BOUNDARY = Check(each_boundary, by(forms.of_distribution))
+CERTAIN = Check(certain, by(forms.against_builtin))
+LIKE_BUILTIN = Check(like_builtin, by(forms.like_builtin))
+DISTRIBUTION = Check(distribution, by(forms.of_distribution))

@@ -99,13 +99,16 @@ class ParityError(AssertionError):
     Args:
         verdict: what is wrong.
         reproducer: a program that shows it.
+        plain: whether it is plain PyTorch; else it asks the judge again.
+        unwritten: the exception that kept a plain program from being written or run, in one line.
     """
 
-    def __init__(self, verdict: Verdict, reproducer: str) -> None:
+    def __init__(self, verdict: Verdict, reproducer: str, plain: bool = True, unwritten: str | None = None) -> None:
         super().__init__(verdict.message())
         self.add_note(f"\n{reproducer}")
         self.verdict = verdict
         self.reproducer = reproducer
+        self.plain, self.unwritten = plain, unwritten
 
 
 def compared(

@@ -18,14 +18,24 @@ from ..core.guard import CANDIDATE, JUDGE, begins, restored
 from ..core.verdict import exact_products
 
 
-def fails(program: Program, implementation: Implementation) -> bool:
-    """Run a program, twice with other random numbers, and return whether it fails as it should."""
+def outcome(program: Program, implementation: Implementation) -> str | None:
+    """Run a program, twice with other random numbers, and return what came of it where that is not what it is to show.
+
+    Returns:
+        None where it fails as it should; "" where it passes, or another assertion fails; else the exception, which is
+        the program's fault or the layer's.
+    """
     kind, _, message = program.fails.partition(": ")
     for seed in range(2):
         error = error_of(program.text, implementation, seed)
         if type(error).__name__ != kind or not _comparable(error).startswith(_comparable(message)):
-            return False
-    return True
+            return "" if error is None or isinstance(error, AssertionError) else one_line(error)
+    return None
+
+
+def one_line(error: BaseException) -> str:
+    """Return an exception's class and message in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _comparable(message: object) -> str:

@@ -122,7 +122,7 @@ def search(
                 raise JudgeError(found.broken, trial)
             if found.smallest is not None:
                 plainest = _plainest(found.smallest, trial, found.streams)
-                raise ParityError(plainest, reproducer(plainest, trial.check, trial.aspect, trial.name))
+                raise ParityError(plainest, *reproducer(plainest, trial.check, trial.aspect, trial.name))
     finally:
         tally.seconds += time.perf_counter() - start
 
