@@ -179,7 +179,8 @@ def _forward_layer(run: _Run, layer: _Layer, h: Numbers, c: Numbers | None) -> t
 def _backward(run: _Run, layers: Sequence[_Layer]) -> dict[str, Array]:
     """Return the gradient of every parameter, of input, h_0 and c_0."""
     found: dict[str, Array] = {}
-    dh_0, dc_0 = [], []
+    dh_0: list[Numbers] = []
+    dc_0: list[Numbers] = []
     d_output = run.axes.sequence(run.given["output"])
     for index in reversed(range(run.spec.num_layers)):
         d_output = run.axes.sides_as_read(d_output)
@@ -238,7 +239,7 @@ def _parameter_gradients(
 def _sum_of_products(da: Numbers, x: Numbers) -> Array:
     """Sum da_t x_t^T over steps and batch, not rounded yet: (copies, directions, rows, columns)."""
     a, b = (np.moveaxis(s.array, 0, -3).reshape(*s.shape[1:3], -1, s.shape[-1]) for s in (da, x))
-    return np.swapaxes(a, -1, -2) @ b  # type: ignore[no-any-return]
+    return np.swapaxes(a, -1, -2) @ b
 
 
 def _sum(da: Numbers) -> Array:
