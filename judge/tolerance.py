@@ -13,7 +13,6 @@ Source: Parker, Monte Carlo Arithmetic, 1997; the factor F is measured, see `ben
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass

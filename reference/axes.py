@@ -4,11 +4,11 @@
     state                [ copies | directions | batch | features ]      and each step of a sequence
     weight               [ copies | directions | rows  | columns  ]      a bias has one row
                               |          |
-                              |          +-- 0 reads from the first step, 1 (if there) from the last of each sequence
-                              +-- 0 is exact, the rounding perturbs the others; 1 alone where there is none
+                              |          +-- 0 reads from the first step, 1 (if there is one) from the last
+                              +-- 0 is exact, the others are those that the rounding perturbs
 
-So both directions and all copies run at once, one matrix product for all of them. A sequence is in the order of time
-between the layers, where its directions lie side by side in the features and "directions" is 1:
+Both directions and all copies run at once. Between layers a sequence is in the order of time: there its directions
+lie side by side in the features, and the axis "directions" has length 1.
 
     in time        x_0  x_1  x_2  x_3          lengths 4 and 2
                    y_0  y_1   .    .
@@ -71,7 +71,7 @@ class Axes:
 
     def of_sequence(self, x: Numbers) -> Array:
         """Give (copies, seq_len, batch, features) back, of a sequence in the order of time."""
-        return np.moveaxis(x.array[:, :, 0], 1, 0)
+        return x.array[:, :, 0].swapaxes(0, 1)
 
     def of_states(self, layers: Sequence[Numbers]) -> Array:
         """Give (copies, num_layers * num_directions, batch, features) back."""
@@ -96,9 +96,9 @@ class Axes:
 
     def _flip(self, x: Numbers) -> Numbers:
         """Reverse each sequence within its own length."""
-        return (
-            x[::-1] if self._reversed is None else Numbers(np.take_along_axis(x.array, self._reversed, 0), x.rounding)
-        )
+        if self._reversed is None:
+            return x[::-1]
+        return Numbers(np.take_along_axis(x.array, self._reversed, 0), x.rounding)
 
     def until_end(self, t: int, x: N, otherwise: Numbers | None = None) -> N | Numbers:
         """Keep a step's x where the sequence still runs at step t; beyond its end take the other, or zero."""

@@ -238,7 +238,7 @@ def _parameter_gradients(
 
 def _sum_of_products(da: Numbers, x: Numbers) -> Array:
     """Sum da_t x_t^T over steps and batch, not rounded yet: (copies, directions, rows, columns)."""
-    a, b = (np.moveaxis(s.array, 0, -3).reshape(*s.shape[1:3], -1, s.shape[-1]) for s in (da, x))
+    a, b = (s.array.transpose(1, 2, 0, 3, 4).reshape(*s.shape[1:3], -1, s.shape[-1]) for s in (da, x))
     return np.swapaxes(a, -1, -2) @ b
 
 
