@@ -13,7 +13,6 @@ Source: Parker, Monte Carlo Arithmetic, 1997; the factor F is measured, see `ben
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,12 +56,15 @@ def longdouble_is_wider() -> bool:
 
 
 @lru_cache(maxsize=8)
-def _pools(dtype: torch.dtype) -> tuple[Array, Array]:
-    """Return u * xi and 1 + u * xi, in the oracle's precision: in float64, 1 + u * xi would be 1 again."""
+def _pools(dtype: torch.dtype) -> tuple[Array, Array, Array]:
+    """Return u * xi, 1 + u * xi and u * xi times the smallest normal number.
+
+    In the oracle's precision: in float64, 1 + u * xi would be 1 again.
+    """
     wide = oracle_dtype(dtype)
     xi = np.random.default_rng(0).uniform(-1, 1, POOL).astype(wide)
     noise = np.asarray(xi * wide(unit_roundoff(dtype)))
-    return noise, 1 + noise
+    return noise, 1 + noise, noise * torch.finfo(dtype).smallest_normal
 
 
 class Perturbed:
@@ -78,19 +80,19 @@ class Perturbed:
         self.copies = copies + 1
         self._crossing = KINK if copies >= CONFIRMING_COPIES else 0.0
         self._dtype = dtype
-        self._noise, self._factors = _pools(dtype)
+        self._noise, self._factors, self._absolute = _pools(dtype)
         self._random = random.Random(seed)
         self._position = POOL
         self._half = torch.finfo(dtype).bits == 16
         # Only float16 meets its own subnormals in ordinary cases: its results carry an absolute error too.
-        self._smallest = torch.finfo(dtype).smallest_normal if dtype == torch.float16 else 0.0
+        self._underflows = dtype == torch.float16
 
     def __call__(self, x: Array) -> Array:
         """Round a product or a sum in place: noise relative to x."""
-        noisy = x[..., 1:, :, :, :]
-        noisy *= self._take(self._factors, noisy.shape)
-        if self._smallest:
-            noisy += (noisy != 0) * self._smallest * self._take(self._noise, noisy.shape)
+        noisy = _perturbed(x)
+        noisy *= self._take(self._factors, noisy)
+        if self._underflows:
+            _add_where(noisy, noisy, self._take(self._absolute, noisy))
         return x
 
     def activation(self, x: Array, a: Array) -> Array:
@@ -98,10 +100,10 @@ class Perturbed:
 
         So is the slope, 1 - tanh^2 or the like, which a complex step (see `second_order`) multiplies with a's.
         """
-        noisy = x[..., 1:, :, :, :]
-        if np.iscomplexobj(x):
-            noisy += 1j * a[..., 1:, :, :, :].imag * self._take(self._noise, noisy.shape)
-        noisy += (noisy.real != 0) * self._take(self._noise, noisy.shape)  # tanh(0) is 0 however it is evaluated
+        noisy = _perturbed(x)
+        if x.dtype.kind == "c":
+            noisy += 1j * _perturbed(a).imag * self._take(self._noise, noisy)
+        _add_where(noisy, noisy.real, self._take(self._noise, noisy))  # tanh(0) is 0 however it is evaluated
         return x
 
     def total(self, x: Array, steps: int, rows: int) -> Array:
@@ -110,8 +112,8 @@ class Perturbed:
         Half precision is added up over the rows in float32, by all that is known: there the steps alone count.
         """
         terms = steps if self._half else steps * rows
-        noisy = x[..., 1:, :, :, :]
-        noisy *= 1 + max(1.0, terms / FACTOR) * self._take(self._noise, noisy.shape)
+        noisy = _perturbed(x)
+        noisy *= 1 + max(1.0, terms / FACTOR) * self._take(self._noise, noisy)
         return x
 
     def kink(self, x: Array) -> Array:
@@ -122,20 +124,33 @@ class Perturbed:
         part of what is zero.
         """
         moved = np.where(np.abs(x.real) <= np.abs(x.imag), 0, x.real) if np.iscomplexobj(x) else x.copy()
-        noisy = moved[..., 1:, :, :, :]
-        spread = np.abs(noisy - moved[..., :1, :, :, :]).max(axis=-4, keepdims=True)
-        xi = self._take(self._noise, noisy.shape) / unit_roundoff(self._dtype)
+        noisy = _perturbed(moved)
+        spread = np.abs(noisy - moved[:1]).max(axis=0, keepdims=True)
+        xi = self._take(self._noise, noisy) / unit_roundoff(self._dtype)
         noisy += np.where(noisy == 0, 1, self._crossing * spread) * xi
         return moved
 
-    def _take(self, pool: Array, shape: tuple[int, ...]) -> Array:
-        size = math.prod(shape)
-        if self._position + size > POOL:
-            self._position = self._random.randrange(POOL)
-            if self._position + size > POOL:
-                return np.resize(np.roll(pool, self._position), shape)
-        self._position += size
-        return pool[self._position - size : self._position].reshape(shape)
+    def _take(self, pool: Array, like: Array) -> Array:
+        """Return the pool's next numbers, in the shape of an array."""
+        begin, end = self._position, self._position + like.size
+        if end > POOL:
+            begin = self._random.randrange(POOL)
+            end = begin + like.size
+            if end > POOL:
+                self._position = begin
+                return np.resize(np.roll(pool, begin), like.shape)
+        self._position = end
+        return pool[begin:end].reshape(like.shape)
+
+
+def _perturbed(x: Array) -> Array:
+    """Return the copies that are perturbed, of a sequence or of one step."""
+    return x[:, 1:] if x.ndim == 5 else x[1:]
+
+
+def _add_where(x: Array, nonzero: Array, noise: Array) -> None:
+    """Add noise in place where the other is not zero, which it hardly ever is."""
+    x += noise if np.count_nonzero(nonzero) == nonzero.size else (nonzero != 0) * noise
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from rnn_parity.judge.core.case import Case, tensors_of, weights_of
 from rnn_parity.reference import LayerSpec
 from rnn_parity.reference.builtin import LAYERS
 from rnn_parity.reference.oracle import Inputs, evaluate
+from rnn_parity.reference.rounding import Exact, Numbers, linear, masked, relu, sigma, split, stack, tanh, where
 
 SPECS = [
     LayerSpec("rnn", 3, 4, num_layers=2, bidirectional=True),
@@ -111,6 +112,47 @@ def test_padding_changes_nothing() -> None:
     tensors["input"][1:, 1] = 1e3
     after = run(case, tensors, weights, backward=True)
     assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+class Written(Exact):
+    """Writes down every result that it is handed to be rounded."""
+
+    def __init__(self) -> None:
+        self.results: list[Any] = []
+
+    def __call__(self, x: Any) -> Any:
+        self.results.append(x.ravel().tolist())
+        return x
+
+    def activation(self, x: Any, a: Any) -> Any:
+        return self(x)
+
+
+def test_every_operator_rounds_its_result_once() -> None:
+    rounding = Written()
+    z, n, h = (Numbers(np.full((1, 1), value), rounding) for value in (0.25, 2.0, 8.0))
+    assert ((1 - z) * n + z * h - n).array == 1.5
+    assert rounding.results == [[0.75], [1.5], [2.0], [3.5], [1.5]]
+    rounding.results.clear()
+    assert linear(h, n, z).array == (h @ n.T).array + 0.25
+    assert rounding.results == [[16.25], [16.0]]
+    rounding.results.clear()
+    assert tanh(z - z).array == 0
+    assert sigma(z - z).array == 0.5
+    assert rounding.results == [[0.0], [0.0], [0.0], [0.5]]
+
+
+def test_what_computes_nothing_rounds_nothing() -> None:
+    rounding = Written()
+    x = Numbers(np.array([[-1.0, 2.0]]), rounding)
+    positive, slope = relu(x)
+    assert positive.array.tolist() == [[0, 2]]
+    assert masked(x, slope).array.tolist() == [[0, 2]]
+    assert where(~slope, x).array.tolist() == [[-1, 0]]
+    assert stack(split(x, 2)).T[0].array.tolist() == [[-1]]
+    assert rounding.results == []
+    assert x.rounded().array is not x.array
+    assert rounding.results == [[-1, 2]]
 
 
 def test_there_is_no_torch_in_it() -> None:
