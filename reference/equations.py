@@ -25,7 +25,6 @@ from typing import Any
 
 from jaxtyping import Shaped
 
-from .rounding import Array as Array
 from .rounding import Numbers, relu, sigma, split, tanh
 
 Gates = Shaped[Numbers, "copies directions batch gates"]  # before their activation

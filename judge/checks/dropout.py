@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from ...reference.equations import Array
+from ...reference.rounding import Array
 from ...reference.oracle import Inputs, evaluate
 from ..core.bounds import FACTOR, unit_roundoff
 from ..core.call import call, parameter_gradients, run_tensors, set_mode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...reference.equations import Array
+from ...reference.rounding import Array
 from ..core.call import run
 from ..core.candidate import Implementation, implementation_from
 from ..core.case import Case

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...reference.equations import Array
+from ...reference.rounding import Array
 from ...reference.oracle import Inputs, evaluate
 from ...reference.spec import LayerSpec
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ...reference.builtin import builtin_layer
-from ...reference.equations import Array
+from ...reference.rounding import Array
 from ...reference.oracle import Inputs
 from .bounds import CONFIRMING_COPIES, COPIES, Bound, bounds, oracle_dtype
 from .candidate import Implementation
