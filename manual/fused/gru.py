@@ -6,9 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .recurrence import linear_into
-from .steps import Steps
-from .tanh import StepTanh
+from .recurrence import Steps, StepTanh, linear_into
 
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input  # (d, s) -> d * s * (1 - s)
 tanh_backward = torch.ops.aten.tanh_backward.default  # (d, t) -> d * (1 - t^2)
@@ -73,29 +71,30 @@ class GRURecurrence:
         dh: Tensor,
         d_final: Sequence[Tensor | None],
         weight_hh: Tensor,
-    ) -> tuple[list[Tensor], Tensor, Tensor | None]:
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
         """Carry the gradients from the last step to the first: see `Recurrence.backward`."""
         gates, n = saved
         r, z, m = gates.chunk(3, 1)
-        D = torch.empty_like(gates)
-        da_r, da_z, dm = D.chunk(3, 1)
+        D_hh = torch.empty_like(gates)
+        da_r, da_z, dm = D_hh.chunk(3, 1)
         da_n = tanh_backward(1 - z, n)
         torch.mul(da_n, r, out=dm)
         sigmoid_backward(da_n * m, r, grad_input=da_r)
         sigmoid_backward(steps.rows_before(h) - n, z, grad_input=da_z)
         # So far these are factors of dh_t.
         dh_steps = steps.split(dh[steps.batch :])
-        each_gate = steps.split(D.view(steps.rows, 3, h.size(1)))
+        each_gate = steps.split(D_hh.view(steps.rows, 3, h.size(1)))
         loop = zip(
             steps.before(dh[: steps.batch], dh_steps),
             dh_steps,
             steps.split(dh[steps.batch :].unsqueeze(1)),
             each_gate,
-            steps.split(D),
+            steps.split(D_hh),
             steps.split(z),
             strict=True,
         )
         for dh_prev, dh_t, dh_t_each, factors_t, D_t, z_t in reversed(list(loop)):
             factors_t.mul_(dh_t_each)
             dh_prev.addcmul_(dh_t, z_t).addmm_(D_t, weight_hh)
-        return [], D, da_n.mul_(dh[steps.batch :])
+        da_n.mul_(dh[steps.batch :])
+        return [], torch.cat([D_hh[:, : 2 * h.size(1)], da_n], 1), D_hh
