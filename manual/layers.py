@@ -165,7 +165,7 @@ class RecurrentLayer(nn.Module):
             input = input.transpose(0, 1)
         if len(input) == 0:
             raise RuntimeError("expected at least one step, got none")
-        state = self._initial_state(hx, input, [input.size(1)] if batched else [], weights)
+        state = self._initial_state(hx, input, [input.size(1)] if batched else [], weights, 3 if batched else 2)
         if batched:
             output, state = self._layers(weights)(input, state)
             return (output.transpose(0, 1) if self.batch_first else output), state
@@ -189,9 +189,11 @@ class RecurrentLayer(nn.Module):
             state = map_state(lambda s: s.index_select(1, input.unsorted_indices), state)
         return output, state
 
-    def _initial_state(self, hx: Any, data: Tensor, batch: list[int], weights: list[dict[str, Tensor]]) -> Any:
+    def _initial_state(
+        self, hx: Any, data: Tensor, batch: list[int], weights: list[dict[str, Tensor]], rank: int = 0
+    ) -> Any:
         """The given state, if it fits, or zeros of the dtype and on the device of the data."""
-        given = [None] * self.num_states if hx is None else tensors_of(hx, self.num_states)
+        given = [None] * self.num_states if hx is None else tensors_of(hx, self.num_states, rank)
         states = []
         for name, state, size in zip("hc", given, (self.proj_size or self.hidden_size, self.hidden_size), strict=False):
             shape = (len(weights), *batch, size)
@@ -416,22 +418,31 @@ def check(
         )
 
 
-def tensors_of(hx: Any, count: int) -> Sequence[Tensor]:
+def tensors_of(hx: Any, count: int, rank: int = 0) -> Sequence[Tensor]:
     """The tensors of a given state: h, or h and c.
 
+    Args:
+        hx: the state.
+        count: how many tensors it has to have.
+        rank: of the tensors, for padded input of a layer: there torch.nn.LSTM looks at the rank of hx[0] and hx[1]
+            before anything else, which decides the class of the error.
+
     Raises:
-        TypeError: hx is a tensor where there are h and c.
-        RuntimeError: hx has more or fewer than two tensors then.
-        AttributeError: hx is anything else but tensors, as where torch.nn looks for what a tensor has.
+        TypeError, RuntimeError, IndexError: hx is not h and c where it has to be, but one tensor, or more or fewer.
+        AttributeError: hx holds anything else but tensors.
     """
-    if count == 2 and isinstance(hx, Tensor):
-        raise TypeError("expected hx to be a tuple of two tensors (h, c), got one tensor")
     states = (hx,) if count == 1 else hx
-    if len(states) != count:
-        raise RuntimeError(f"expected hx to be a tuple of two tensors (h, c), got {len(states)}")
+    if count == 2 and (isinstance(hx, Tensor) or len(hx) != 2):
+        error: type[Exception] = TypeError if isinstance(hx, Tensor) else RuntimeError
+        if rank > 0 and len(hx) < 2:
+            error = IndexError
+        elif rank > 0 and isinstance(hx, Tensor) and hx.dim() <= rank:
+            error = RuntimeError
+        got = "one tensor" if isinstance(hx, Tensor) else f"{len(hx)} tensors"
+        raise error(f"expected hx to be a tuple of 2 tensors (h, c), got {got}")
     for state in states:
         if not isinstance(state, Tensor):
-            raise AttributeError(f"expected hx to hold {count} of Tensor, got {type(state).__name__}")
+            raise AttributeError(f"expected hx to be {count} of Tensor, got {type(state).__name__}")
     return states
 
 

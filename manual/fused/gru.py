@@ -71,30 +71,29 @@ class GRURecurrence:
         dh: Tensor,
         d_final: Sequence[Tensor | None],
         weight_hh: Tensor,
-    ) -> tuple[list[Tensor], Tensor, Tensor]:
+    ) -> tuple[list[Tensor], Tensor, list[tuple[slice, Tensor]]]:
         """Carry the gradients from the last step to the first: see `Recurrence.backward`."""
         gates, n = saved
         r, z, m = gates.chunk(3, 1)
-        D_hh = torch.empty_like(gates)
-        da_r, da_z, dm = D_hh.chunk(3, 1)
+        D = torch.empty_like(gates)
+        da_r, da_z, dm = D.chunk(3, 1)
         da_n = tanh_backward(1 - z, n)
         torch.mul(da_n, r, out=dm)
         sigmoid_backward(da_n * m, r, grad_input=da_r)
         sigmoid_backward(steps.rows_before(h) - n, z, grad_input=da_z)
         # So far these are factors of dh_t.
         dh_steps = steps.split(dh[steps.batch :])
-        each_gate = steps.split(D_hh.view(steps.rows, 3, h.size(1)))
+        each_gate = steps.split(D.view(steps.rows, 3, h.size(1)))
         loop = zip(
             steps.before(dh[: steps.batch], dh_steps),
             dh_steps,
             steps.split(dh[steps.batch :].unsqueeze(1)),
             each_gate,
-            steps.split(D_hh),
+            steps.split(D),
             steps.split(z),
             strict=True,
         )
         for dh_prev, dh_t, dh_t_each, factors_t, D_t, z_t in reversed(list(loop)):
             factors_t.mul_(dh_t_each)
             dh_prev.addcmul_(dh_t, z_t).addmm_(D_t, weight_hh)
-        da_n.mul_(dh[steps.batch :])
-        return [], torch.cat([D_hh[:, : 2 * h.size(1)], da_n], 1), D_hh
+        return [], D, [(slice(2 * h.size(1), None), da_n.mul_(dh[steps.batch :]))]  # da_n in place of dm

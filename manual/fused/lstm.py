@@ -85,7 +85,7 @@ class LSTMRecurrence:
         dh: Tensor,
         d_final: Sequence[Tensor | None],
         weight_hh: Tensor,
-    ) -> tuple[list[Tensor], Tensor, Tensor]:
+    ) -> tuple[list[Tensor], Tensor, list[tuple[slice, Tensor]]]:
         """Carry the gradients from the last step to the first: see `Recurrence.backward`."""
         gates, c, g, tanh_c = saved
         H = h.size(1)
@@ -114,4 +114,4 @@ class LSTMRecurrence:
             da_o_t.mul_(dh_t)
             dc_t.mul_(f_t)
             dh_prev.addmm_(D_t, weight_hh)
-        return [dc], D, D
+        return [dc], D, []

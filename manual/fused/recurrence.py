@@ -130,7 +130,7 @@ class Recurrence(Protocol):
         dh: Float[Tensor, "all_rows hidden"],
         d_final: Sequence[Float[Tensor, "batch hidden"] | None],
         weight_hh: Float[Tensor, "gates*hidden hidden"],
-    ) -> tuple[list[Tensor], Float[Tensor, "rows gates*hidden"], Float[Tensor, "rows gates*hidden"]]:
+    ) -> tuple[list[Tensor], Float[Tensor, "rows gates*hidden"], list[tuple[slice, Float[Tensor, "rows _"]]]]:
         """Carry the gradients from the last step to the first.
 
         A step has two products, W_ih x + b_ih and W_hh h_prev + b_hh, each with the rows of all its gates.
@@ -145,8 +145,8 @@ class Recurrence(Protocol):
 
         Returns:
             the gradients of what the initial state has beside h_0.
-            the gradients of W_ih x + b_ih at all steps.
-            the gradients of W_hh h_prev + b_hh at all steps: the same tensor where the two are only ever added.
+            the gradients of W_hh h_prev + b_hh at all steps.
+            the columns in which the gradients of W_ih x + b_ih are others than these, and what they are there.
         """
         ...
 
@@ -294,14 +294,15 @@ def _gradients(
     dh[steps.batch :] = 0 if d_output is None else d_output.reshape(steps.rows, h.size(1))
     if d_final[0] is not None:
         steps.add_to_last(dh[steps.batch :], d_final[0])
-    d_initial, D_ih, D_hh = ctx.recurrence.backward(steps, saved, h, dh, d_final[1:], weight_hh)
+    d_initial, D, others = ctx.recurrence.backward(steps, saved, h, dh, d_final[1:], weight_hh)
     needs_x, *_, needs_W_ih, needs_W_hh, needs_b_ih, needs_b_hh = needs
-    x = input.reshape(steps.rows, input.size(-1))
-    dx = (D_ih @ weight_ih).view(input.shape) if needs_x else None
-    dW_ih = _summed_products(D_ih, x) if needs_W_ih else None
-    dW_hh = _summed_products(D_hh, steps.rows_before(h)) if needs_W_hh else None
-    db_ih = D_ih.sum(0) if needs_b_ih else None
-    db_hh = D_hh.sum(0) if needs_b_hh else None
+    dW_hh = _summed_products(D, steps.rows_before(h)) if needs_W_hh else None
+    db_hh = D.sum(0) if needs_b_hh else None
+    for columns, values in others:  # from here on D is that of W_ih x + b_ih, without a second tensor as large
+        D[:, columns] = values
+    dW_ih = _summed_products(D, input.reshape(steps.rows, input.size(-1))) if needs_W_ih else None
+    db_ih = D.sum(0) if needs_b_ih else None
+    dx = (D @ weight_ih).view(input.shape) if needs_x else None
     dh_0 = dh[: steps.batch].clone() if needs[1] else None
     return [dx, dh_0, *d_initial, dW_ih, dW_hh, db_ih, db_hh]
 

@@ -55,7 +55,7 @@ class RNNRecurrence:
         dh: Tensor,
         d_final: Sequence[Tensor | None],
         weight_hh: Tensor,
-    ) -> tuple[list[Tensor], Tensor, Tensor]:
+    ) -> tuple[list[Tensor], Tensor, list[tuple[slice, Tensor]]]:
         """Carry the gradients from the last step to the first: see `Recurrence.backward`."""
         h, D = h[steps.batch :], dh[steps.batch :]  # da_t takes the place of dh_t
         D_steps, h_steps = steps.split(D), steps.split(h)
@@ -66,4 +66,4 @@ class RNNRecurrence:
             else:
                 tanh_backward(D_t, h_t, grad_input=D_t)
             dh_prev.addmm_(D_t, weight_hh)
-        return [], D, D
+        return [], D, []
