@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rnn_parity import manual
+from rnn_parity.tests.unit.errors import assert_same_class
 from rnn_parity.tests.unit.rounding import assert_same_digits, assert_within, step_bound
 
 KINDS = ["RNNCell", "GRUCell", "LSTMCell"]
@@ -150,11 +151,3 @@ def test_gradients_add_up_over_calls() -> None:
             module(x).sum().backward()
     for parameter, expected in zip(cell.parameters(), builtin.parameters(), strict=True):
         assert_same_digits(parameter.grad, expected.grad)
-
-
-def assert_same_class(call: Callable[[], Any], builtin_call: Callable[[], Any], message: str = ".") -> None:
-    with pytest.raises(Exception) as expected:  # noqa: PT011 (compared below)
-        builtin_call()
-    with pytest.raises(type(expected.value), match=message) as error:
-        call()
-    assert type(error.value) is type(expected.value)
