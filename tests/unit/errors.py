@@ -11,7 +11,7 @@ def assert_same_class(call: Callable[[], Any], builtin_call: Callable[[], Any], 
     """Fail unless both raise the same class of error, and the first one's message matches."""
     with pytest.raises(Exception) as expected:  # noqa: PT011 (compared below)
         builtin_call()
-    with pytest.raises(Exception, match=".") as error:
+    with pytest.raises(Exception) as error:  # noqa: PT011 (the same)
         call()
     if error.type is TypeCheckError:
         pytest.skip("refused by its type before the layer sees it: --jaxtyping-packages is on")

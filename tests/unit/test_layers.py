@@ -4,7 +4,6 @@ import copy
 import io
 import pickle
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
