@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from .structure import Layer, Sequences, State, flip_time, join_states, map_data, split_state
+from .sequences import Layer, Sequences, flip_time, map_data
+from .unroll import State, join_states, split_state
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,20 @@
 """RNNCell, GRUCell and LSTMCell, drop-in for those of torch.nn: a cell and its parameters."""
 
 import math
-from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from . import checks
 from .cells import gru_cell, lstm_cell, rnn_cell
-from .structure import Device
+from .layers import Device, check, tensors_of
 
 
 class RecurrentCell(nn.Module):
     """What RNNCell, GRUCell and LSTMCell share: the parameters, and the layout of input and state."""
 
     num_gates: ClassVar[int]
-    state_names: ClassVar[tuple[str, ...]] = ("hidden",)
+    num_states: ClassVar[int] = 1  # h, or h and c
 
     weight_ih: Tensor
     weight_hh: Tensor
@@ -58,20 +56,22 @@ class RecurrentCell(nn.Module):
         bias = "" if self.bias is True else f", bias={self.bias}"
         return f"{self.input_size}, {self.hidden_size}{bias}"
 
-    def _run(self, input: Tensor, states: Sequence[Tensor] | None) -> tuple[Tensor, ...]:
+    def _run(self, input: Tensor, hx: Any) -> tuple[Tensor, ...]:
         """Take the step from the given states, or from zeros; without a batch, as a batch of one."""
-        checks.check_cell_ranks(type(self).__name__, input, states or (), self.state_names)
-        batched = input.dim() == 2
-        if not batched:
-            input = input.unsqueeze(0)
-            states = states and [state.unsqueeze(0) for state in states]
-        if states is None:
-            zeros = torch.zeros(input.size(0), self.hidden_size, dtype=input.dtype, device=input.device)
-            states = [zeros] * len(self.state_names)
-        checks.check_cell_sizes(input, states, self.input_size, self.hidden_size)
-        checks.check_devices(input, states, list(self.parameters()))
-        states = self._step(input, *states)
-        return tuple(states) if batched else tuple(state.squeeze(0) for state in states)
+        states = [] if hx is None else list(tensors_of(hx, self.num_states))
+        for name, tensor in zip(("input", "h", "c"), (input, *states), strict=False):
+            if tensor.dim() not in (1, 2):
+                raise ValueError(f"expected {name} of 2 dimensions, or of 1 without a batch, got {tensor.dim()}")
+        batch = input.shape[:-1]
+        check("input", input, (*batch, self.input_size), self.weight_ih)
+        for name, state in zip("hc", states, strict=False):
+            check(name, state, (*batch, self.hidden_size), self.weight_ih)
+        if hx is None:
+            zeros = torch.zeros(*batch, self.hidden_size, dtype=input.dtype, device=input.device)
+            states = [zeros] * self.num_states
+        if batch:
+            return self._step(input, *states)
+        return tuple(state.squeeze(0) for state in self._step(*(tensor.unsqueeze(0) for tensor in (input, *states))))
 
     def _step(self, x_t: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """The next states, the hidden state first."""
@@ -125,25 +125,17 @@ class RNNCell(RecurrentCell):
 
         Raises:
             ValueError: input or hx is neither 1-D nor 2-D.
-            RuntimeError: a size, dtype or device does not fit, or the nonlinearity is unknown.
+            RuntimeError: a shape, dtype or device does not fit, or the nonlinearity is unknown.
         """
-        [h_t] = self._run(input, None if hx is None else [hx])
+        [h_t] = self._run(input, hx)
         return h_t
 
     def _step(self, x_t: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         if self.nonlinearity not in ("tanh", "relu"):
-            raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
+            raise RuntimeError(f"expected nonlinearity to be 'tanh' or 'relu', got {self.nonlinearity!r}")
         [h_prev] = states
-        h_t = rnn_cell(
-            x_t.unsqueeze(0),
-            h_prev.unsqueeze(0),
-            self.weight_ih.t().unsqueeze(0),
-            self.weight_hh.t().unsqueeze(0),
-            None if self.bias_ih is None else self.bias_ih.unsqueeze(0),
-            None if self.bias_hh is None else self.bias_hh.unsqueeze(0),
-            getattr(torch, self.nonlinearity),
-        )
-        return (h_t.squeeze(0),)
+        nonlinearity = getattr(torch, self.nonlinearity)
+        return (rnn_cell(x_t, h_prev, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, nonlinearity),)
 
 
 class GRUCell(RecurrentCell):
@@ -175,9 +167,9 @@ class GRUCell(RecurrentCell):
 
         Raises:
             ValueError: input or hx is neither 1-D nor 2-D.
-            RuntimeError: a size, dtype or device does not fit.
+            RuntimeError: a shape, dtype or device does not fit.
         """
-        [h_t] = self._run(input, None if hx is None else [hx])
+        [h_t] = self._run(input, hx)
         return h_t
 
     def _step(self, x_t: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
@@ -201,7 +193,7 @@ class LSTMCell(RecurrentCell):
     """
 
     num_gates = 4
-    state_names = ("hx[0]", "hx[1]")
+    num_states = 2
 
     def forward(self, input: Tensor, hx: tuple[Tensor, ...] | None = None) -> tuple[Tensor, Tensor]:
         """Take one step.
@@ -215,10 +207,9 @@ class LSTMCell(RecurrentCell):
 
         Raises:
             ValueError: input, h_prev or c_prev is neither 1-D nor 2-D.
-            RuntimeError: a size, dtype or device does not fit, or hx has not two tensors.
+            RuntimeError: a shape, dtype or device does not fit, or hx has not two tensors.
             TypeError: hx is a single tensor.
         """
-        checks.check_pair(hx, "lstm_cell")
         h_t, c_t = self._run(input, hx)
         return h_t, c_t
 

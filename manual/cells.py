@@ -9,43 +9,61 @@ from torch.nn.functional import linear
 
 
 def rnn_cell(
-    x_t: Float[Tensor, "sets batch input"],
-    h_prev: Float[Tensor, "sets batch hidden"],
-    weight_ih: Float[Tensor, "sets input hidden"],
-    weight_hh: Float[Tensor, "sets hidden hidden"],
-    bias_ih: Float[Tensor, "sets hidden"] | None = None,
-    bias_hh: Float[Tensor, "sets hidden"] | None = None,
+    x_t: Float[Tensor, "batch input"],
+    h_prev: Float[Tensor, "batch hidden"],
+    weight_ih: Float[Tensor, "hidden input"],
+    weight_hh: Float[Tensor, "hidden hidden"],
+    bias_ih: Float[Tensor, " hidden"] | None = None,
+    bias_hh: Float[Tensor, " hidden"] | None = None,
     nonlinearity: Callable[[Tensor], Tensor] = torch.tanh,
-) -> Float[Tensor, "sets batch hidden"]:
-    """One step of the Elman RNN, for several independent sets of weights at once.
+) -> Float[Tensor, "batch hidden"]:
+    """One step of the Elman RNN.
 
-    h_t = tanh(x_t W_ih + b_ih + h_prev W_hh + b_hh)
-
-    The two products are batched over the sets: each set is one matrix product whose rows are the batch.
+    h_t = tanh(W_ih x_t + b_ih + W_hh h_prev + b_hh)
 
     Args:
-        x_t: input of this step, (sets, batch, input).
-        h_prev: hidden state of the step before, (sets, batch, hidden).
-        weight_ih: input weights, (sets, input, hidden): torch.nn's `weight_ih`, transposed.
-        weight_hh: recurrent weights, (sets, hidden, hidden): torch.nn's `weight_hh`, transposed.
-        bias_ih: input bias, (sets, hidden), or None.
-        bias_hh: recurrent bias, (sets, hidden), or None.
+        x_t: input of this step, (batch, input).
+        h_prev: hidden state of the step before, (batch, hidden).
+        weight_ih: input weights, (hidden, input).
+        weight_hh: recurrent weights, (hidden, hidden).
+        bias_ih: input bias, (hidden), or None.
+        bias_hh: recurrent bias, (hidden), or None.
         nonlinearity: `torch.tanh` or `torch.relu`.
 
     Returns:
-        h_t, the hidden state of this step, (sets, batch, hidden).
+        h_t, the hidden state of this step, (batch, hidden).
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.RNN.html
     """
-    a_t = torch.bmm(x_t, weight_ih) + torch.bmm(h_prev, weight_hh)
-    # Rows first, so that a bias broadcasts over them: its gradient is then a sum of its own, never a view that the
-    # other bias's gradient shares, which autograd would add up twice.
-    a_t = a_t.transpose(0, 1)  # (batch, sets, hidden)
-    if bias_ih is not None:
-        a_t = a_t + bias_ih
-    if bias_hh is not None:
-        a_t = a_t + bias_hh
-    return nonlinearity(a_t.transpose(0, 1))
+    return rnn_step(weight_ih, weight_hh, bias_ih, bias_hh, nonlinearity)(x_t, h_prev)
+
+
+def rnn_step(
+    weight_ih: Float[Tensor, "hidden input"],
+    weight_hh: Float[Tensor, "hidden hidden"],
+    bias_ih: Float[Tensor, " hidden"] | None = None,
+    bias_hh: Float[Tensor, " hidden"] | None = None,
+    nonlinearity: Callable[[Tensor], Tensor] = torch.tanh,
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """`rnn_cell` for given weights: bmm wants them transposed, which is done once for all steps.
+
+    Args:
+        As those of `rnn_cell`.
+
+    Returns:
+        The function of x_t and h_prev that returns h_t.
+    """
+    W_ih, W_hh = weight_ih.t()[None], weight_hh.t()[None]  # one set of weights: (1, input, hidden), (1, hidden, hidden)
+
+    def step(x_t: Tensor, h_prev: Tensor) -> Tensor:
+        a_t = (torch.bmm(x_t[None], W_ih) + torch.bmm(h_prev[None], W_hh))[0]  # (batch, hidden)
+        if bias_ih is not None:
+            a_t = a_t + bias_ih
+        if bias_hh is not None:
+            a_t = a_t + bias_hh
+        return nonlinearity(a_t)
+
+    return step
 
 
 def gru_cell(

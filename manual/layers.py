@@ -1,16 +1,223 @@
-"""RNN, GRU and LSTM, drop-in for those of torch.nn: each says what one step is and what its state is."""
+"""RNN, GRU and LSTM, drop-in for those of torch.nn: each says what one step is, `RecurrentLayer` what they share."""
 
-from typing import Any
+import math
+import numbers
+import warnings
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from . import checks
-from .cells import gru_cell, lstm_cell, rnn_cell
-from .recurrent_layer import RecurrentLayer
-from .structure import Device
-from .unroll import Step
+from .bidirectional import Bidirectional
+from .cells import gru_cell, lstm_cell, rnn_step
+from .sequences import Layer
+from .stacked import Stacked
+from .unroll import Step, Unrolled, map_state
+
+Device: TypeAlias = torch.device | str | int | None
+
+
+class RecurrentLayer(nn.Module):
+    """The parameters, the layout of input and state, and how the layers are put together.
+
+    A kind of layer says what one step is (`_step`), how many gates it has and of how many tensors its state is.
+    """
+
+    num_gates: ClassVar[int]
+    num_states: ClassVar[int] = 1  # h, or h and c
+    parity_draws_like_builtin: ClassVar[bool] = True  # dropout takes torch.nn's random numbers, for the judge to check
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        proj_size: int | None,
+        device: Device,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bias = bias
+        self.batch_first = batch_first
+        self.dropout = float(dropout)
+        self.bidirectional = bidirectional
+        self.proj_size = proj_size or 0
+        if proj_size is not None and self.num_states == 1:
+            raise ValueError(f"expected no proj_size, which only the LSTM has, got {proj_size}")
+        self._check_options(dropout)
+        self._weight_names = self._register_parameters(device, dtype)
+        self.reset_parameters()
+
+    def _check_options(self, dropout: Any) -> None:
+        """Refuse the options that torch.nn refuses."""
+        is_number = isinstance(dropout, numbers.Number) and not isinstance(dropout, bool)
+        if not is_number or not 0 <= self.dropout <= 1:
+            raise ValueError(f"expected dropout to be a number in [0, 1], got {dropout!r}")
+        if self.dropout > 0 and self.num_layers == 1:
+            warnings.warn(
+                "expected two layers or more, between which dropout is applied, "
+                f"got dropout={dropout} and num_layers={self.num_layers}",
+                stacklevel=4,  # where the layer is constructed
+            )
+        for name in ("bias", "batch_first"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"expected {name} to be a bool, got {getattr(self, name)!r}")
+        for name in ("input_size", "hidden_size"):
+            if not isinstance(getattr(self, name), int):
+                raise TypeError(f"expected {name} to be an int, got {getattr(self, name)!r}")
+        for name in ("input_size", "hidden_size", "num_layers"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"expected {name} to be positive, got {getattr(self, name)}")
+        if not 0 <= self.proj_size < self.hidden_size:
+            raise ValueError(
+                f"expected proj_size to be 0, or positive and below hidden_size={self.hidden_size}, "
+                f"got {self.proj_size}"
+            )
+
+    def _register_parameters(self, device: Device, dtype: torch.dtype | None) -> list[dict[str, str]]:
+        """Make the parameters; return, for each layer and direction, the name of each weight of its step."""
+        gates, out = self.num_gates * self.hidden_size, self.proj_size or self.hidden_size
+        directions = ["", "_reverse"] if self.bidirectional else [""]
+        names = []
+        for layer in range(self.num_layers):
+            features = self.input_size if layer == 0 else out * len(directions)
+            shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, features), "weight_hh": (gates, out)}
+            if self.bias:
+                shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
+            if self.proj_size > 0:
+                shapes |= {"weight_hr": (out, self.hidden_size)}
+            for direction in directions:
+                names.append({weight: f"{weight}_l{layer}{direction}" for weight in shapes})
+                for weight, shape in shapes.items():
+                    parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+                    self.register_parameter(names[-1][weight], parameter)
+        return names
+
+    def reset_parameters(self) -> None:
+        """Draw every parameter from U(-1/sqrt(hidden_size), 1/sqrt(hidden_size)), in their order."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def flatten_parameters(self) -> None:
+        """Do nothing: torch.nn packs the weights for cuDNN here, these layers use them as they are."""
+
+    @property
+    def all_weights(self) -> list[list[Tensor]]:
+        """The parameters of each layer and direction, as torch.nn lists them."""
+        return [list(weights.values()) for weights in self._weights()]
+
+    def _weights(self) -> list[dict[str, Tensor]]:
+        """The weights of the step of each layer and direction, by name."""
+        return [{weight: getattr(self, name) for weight, name in names.items()} for names in self._weight_names]
+
+    def extra_repr(self) -> str:
+        """The sizes, then every option that is not at its default."""
+        defaults = {
+            "proj_size": 0,
+            "num_layers": 1,
+            "bias": True,
+            "batch_first": False,
+            "dropout": 0,
+            "bidirectional": False,
+        }
+        options = ((name, getattr(self, name), default) for name, default in defaults.items())
+        changed = [f"{name}={value}" for name, value, default in options if value != default]
+        return ", ".join([str(self.input_size), str(self.hidden_size), *changed])
+
+    def forward(self, input: Tensor | PackedSequence, hx: Any = None) -> tuple[Any, Any]:
+        """Run over the whole input, from the given state or from zeros.
+
+        Args:
+            input: (seq, batch, input), (batch, seq, input) with `batch_first`, (seq, input), or packed.
+            hx: initial state, (num_layers*num_directions, batch, out), without batch where the input has
+                none; for the LSTM a tuple (h_0, c_0), c_0 with hidden in place of out; None for zeros.
+
+        Returns:
+            output, that of the highest layer: as the input, with num_directions*out features.
+            h_n, or (h_n, c_n) for the LSTM: the final state, as hx.
+
+        Raises:
+            ValueError: the rank or dtype of the input is wrong.
+            RuntimeError: the input has no step or a wrong number of features, the state has a wrong shape
+                or dtype, or the tensors are on different devices.
+            TypeError, AttributeError: hx is a tuple where a tensor is expected, or the other way round.
+        """
+        weights = self._weights()
+        if isinstance(input, PackedSequence):
+            return self._forward_packed(input, hx, weights)
+        if input.dim() not in (2, 3):
+            raise ValueError(f"expected input of 3 dimensions, or of 2 without a batch, got {input.dim()}")
+        check("input", input, (*input.shape[:-1], self.input_size), weights[0]["weight_ih"], ValueError)
+        batched = input.dim() == 3
+        if not batched:
+            input = input.unsqueeze(1)
+        elif self.batch_first:
+            input = input.transpose(0, 1)
+        if len(input) == 0:
+            raise RuntimeError("expected at least one step, got none")
+        state = self._initial_state(hx, input, [input.size(1)] if batched else [], weights, 3 if batched else 2)
+        if batched:
+            output, state = self._layers(weights)(input, state)
+            return (output.transpose(0, 1) if self.batch_first else output), state
+        output, state = self._layers(weights)(input, map_state(lambda s: s.unsqueeze(1), state))
+        return output.squeeze(1), map_state(lambda s: s.squeeze(1), state)
+
+    def _forward_packed(self, input: PackedSequence, hx: Any, weights: list[dict[str, Tensor]]) -> tuple[Any, Any]:
+        """Run over packed input: its sequences are sorted by length, so the state is sorted too, and back."""
+        batch_sizes = input.batch_sizes.tolist()
+        if batch_sizes != sorted(batch_sizes, reverse=True):
+            raise RuntimeError(f"expected batch_sizes that never grow, got {batch_sizes}")
+        # torch.nn.LSTM leaves the dtype of packed data to its products, whose error is of another class.
+        dtype_error = ValueError if self.num_states == 1 else RuntimeError
+        shape = sum(batch_sizes), self.input_size
+        check("packed data", input.data, shape, weights[0]["weight_ih"], dtype_error)
+        state = self._initial_state(hx, input.data, batch_sizes[:1], weights)
+        if input.sorted_indices is not None:
+            state = map_state(lambda s: s.index_select(1, input.sorted_indices), state)
+        output, state = self._layers(weights)(input, state)
+        if input.unsorted_indices is not None:
+            state = map_state(lambda s: s.index_select(1, input.unsorted_indices), state)
+        return output, state
+
+    def _initial_state(
+        self, hx: Any, data: Tensor, batch: list[int], weights: list[dict[str, Tensor]], rank: int = 0
+    ) -> Any:
+        """The given state, if it fits, or zeros of the dtype and on the device of the data."""
+        given = [None] * self.num_states if hx is None else tensors_of(hx, self.num_states, rank)
+        states = []
+        for name, state, size in zip("hc", given, (self.proj_size or self.hidden_size, self.hidden_size), strict=False):
+            shape = (len(weights), *batch, size)
+            if state is None:
+                state = torch.zeros(shape, dtype=data.dtype, device=data.device)
+            else:
+                check(f"{name}_0", state, shape, weights[0]["weight_ih"])
+            states.append(state)
+        return states[0] if self.num_states == 1 else tuple(states)
+
+    def _layers(self, weights: list[dict[str, Tensor]]) -> Layer:
+        """One layer for each direction, in pairs where there are two, stacked where there is more than one layer."""
+        layers = [self._layer(**of_layer) for of_layer in weights]
+        if self.bidirectional:
+            layers = [Bidirectional(*pair) for pair in zip(layers[::2], layers[1::2], strict=True)]
+        return layers[0] if len(layers) == 1 else Stacked(layers, self.dropout if self.training else 0.0)
+
+    def _layer(self, **weights: Tensor) -> Layer:
+        """One layer in one direction."""
+        return Unrolled(self._step(**weights))
+
+    def _step(self, **weights: Tensor) -> Step:
+        """The step function of one layer in one direction."""
+        raise NotImplementedError
 
 
 class RNN(RecurrentLayer):
@@ -27,6 +234,7 @@ class RNN(RecurrentLayer):
         batch_first: whether batched input and output are (batch, seq, features), not (seq, batch, features).
         dropout: probability that an element of a layer's output is zeroed in training, the last one's aside.
         bidirectional: whether each layer runs in both directions.
+        proj_size: refused, for only the LSTM has a projection.
         device: device of the parameters.
         dtype: dtype of the parameters.
 
@@ -39,7 +247,6 @@ class RNN(RecurrentLayer):
     """
 
     num_gates = 1
-    rank_error = "{}: Expected input to be 2D or 3D, got {}D tensor instead"
 
     def __init__(
         self,
@@ -52,25 +259,22 @@ class RNN(RecurrentLayer):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        proj_size: int | None = None,
         device: Device = None,
         dtype: torch.dtype | None = None,
-        **unsupported: Any,
     ) -> None:
-        checks.check_unsupported(type(self).__name__, unsupported)
-        checks.check_nonlinearity(nonlinearity)
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(f"expected nonlinearity to be 'tanh' or 'relu', got {nonlinearity!r}")
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device, dtype
         )
         self.nonlinearity = nonlinearity
 
     def _step(self, **weights: Tensor) -> Step:
-        # One direction is one set of weights; bmm wants them as (sets, input, hidden).
-        one_set = {name: (w.t() if w.dim() == 2 else w).unsqueeze(0) for name, w in weights.items()}
-        nonlinearity = torch.tanh if self.nonlinearity == "tanh" else torch.relu
+        cell = rnn_step(**weights, nonlinearity=getattr(torch, self.nonlinearity))
 
         def step(x_t: Tensor, h_prev: Tensor) -> tuple[Tensor, Tensor]:
-            h_t = rnn_cell(x_t.unsqueeze(0), h_prev.unsqueeze(0), **one_set, nonlinearity=nonlinearity)
-            h_t = h_t.squeeze(0)
+            h_t = cell(x_t, h_prev)
             return h_t, h_t
 
         return step
@@ -92,6 +296,7 @@ class GRU(RecurrentLayer):
         batch_first: whether batched input and output are (batch, seq, features), not (seq, batch, features).
         dropout: probability that an element of a layer's output is zeroed in training, the last one's aside.
         bidirectional: whether each layer runs in both directions.
+        proj_size: refused, for only the LSTM has a projection.
         device: device of the parameters.
         dtype: dtype of the parameters.
 
@@ -114,13 +319,12 @@ class GRU(RecurrentLayer):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        proj_size: int | None = None,
         device: Device = None,
         dtype: torch.dtype | None = None,
-        **unsupported: Any,
     ) -> None:
-        checks.check_unsupported(type(self).__name__, unsupported)
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device, dtype
         )
 
     def _step(self, **weights: Tensor) -> Step:
@@ -161,8 +365,7 @@ class LSTM(RecurrentLayer):
     """
 
     num_gates = 4
-    # torch.nn.LSTM looks at padded input only; packed input of another dtype is refused by its products.
-    packed_dtype_error = RuntimeError
+    num_states = 2
 
     def __init__(
         self,
@@ -197,16 +400,52 @@ class LSTM(RecurrentLayer):
 
         return step
 
-    def _run(self, input: Tensor | PackedSequence, hx: Any) -> tuple[Any, Any]:
-        checks.check_pair(hx)
-        return super()._run(input, hx)
 
-    def _state_shapes(self, batch: int) -> list[tuple[int, int, int]]:
-        [h_shape] = super()._state_shapes(batch)
-        return [h_shape, (*h_shape[:2], self.hidden_size)]
+def check(
+    name: str, tensor: Tensor, shape: tuple[int, ...], weight: Tensor, dtype_error: type[Exception] = RuntimeError
+) -> None:
+    """Refuse a tensor of another shape than expected, or of another dtype or device than the weights.
 
-    def _tensors(self, hx: Any) -> tuple[Tensor, ...]:
-        return hx[0], hx[1]
+    Raises:
+        RuntimeError: the shape or the device differs, or the dtype, unless autocast is to change it.
+        ValueError: the dtype differs, where `dtype_error` says so.
+    """
+    if tensor.dtype != weight.dtype and not under_autocast(tensor.device.type):
+        raise dtype_error(f"expected {name} of the weights' dtype {weight.dtype}, got {tensor.dtype}")
+    if tensor.shape != shape or tensor.device != weight.device:
+        raise RuntimeError(
+            f"expected {name} of shape {shape} on {weight.device}, got {tuple(tensor.shape)} on {tensor.device}"
+        )
 
-    def _state(self, tensors: list[Tensor]) -> Any:
-        return tuple(tensors)
+
+def tensors_of(hx: Any, count: int, rank: int = 0) -> Sequence[Tensor]:
+    """The tensors of a given state: h, or h and c.
+
+    Args:
+        hx: the state.
+        count: how many tensors it has to have.
+        rank: of the tensors, for padded input of a layer: there torch.nn.LSTM looks at the rank of hx[0] and hx[1]
+            before anything else, which decides the class of the error.
+
+    Raises:
+        TypeError, RuntimeError, IndexError: hx is not h and c where it has to be, but one tensor, or more or fewer.
+        AttributeError: hx holds anything else but tensors.
+    """
+    states = (hx,) if count == 1 else hx
+    if count == 2 and (isinstance(hx, Tensor) or len(hx) != 2):
+        error: type[Exception] = TypeError if isinstance(hx, Tensor) else RuntimeError
+        if rank > 0 and len(hx) < 2:
+            error = IndexError
+        elif rank > 0 and isinstance(hx, Tensor) and hx.dim() <= rank:
+            error = RuntimeError
+        got = "one tensor" if isinstance(hx, Tensor) else f"{len(hx)} tensors"
+        raise error(f"expected hx to be a tuple of 2 tensors (h, c), got {got}")
+    for state in states:
+        if not isinstance(state, Tensor):
+            raise AttributeError(f"expected hx to be {count} of Tensor, got {type(state).__name__}")
+    return states
+
+
+def under_autocast(device_type: str) -> bool:
+    """Whether autocast is enabled on devices of this type; some, such as meta, have none."""
+    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)

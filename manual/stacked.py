@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import dropout
 
-from .structure import Layer, Sequences, State, join_states, map_data, split_state
+from .sequences import Layer, Sequences, map_data
+from .unroll import State, join_states, split_state
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,19 @@
-"""A step function over time."""
+"""A step function over time, and the state that one step hands to the next."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from .structure import Sequences, State, StepState, map_state
+from .sequences import Sequences
+
+# A state: h, or (h, c) for the LSTM. The first axis of a layer's state counts layers and directions.
+State: TypeAlias = Float[Tensor, "_ batch _"] | tuple[Float[Tensor, "_ batch _"], ...]
+StepState: TypeAlias = Float[Tensor, "batch _"] | tuple[Float[Tensor, "batch _"], ...]
 
 # (x_t, state of the step before) -> (output_t, state)
 Step: TypeAlias = Callable[[Tensor, Any], tuple[Tensor, Any]]
@@ -77,4 +82,31 @@ class Unrolled:
             state, the final one, as the initial one.
         """
         output, state = unroll(self.step, input, map_state(lambda s: s.squeeze(0), state))
-        return output, map_state(lambda s: s.unsqueeze(0), state)
+        # Copies: whoever changes the final state in place changes nothing that the backward pass reads.
+        return output, map_state(lambda s: s.unsqueeze(0).clone(), state)
+
+
+def map_state(function: Callable[..., Tensor], *states: Any) -> Any:
+    """Apply a function to the tensors of one or more states of the same structure.
+
+    Args:
+        function: takes as many tensors as there are states.
+        states: each a tensor, or each a tuple of as many tensors.
+
+    Returns:
+        The state that the function makes, of the same structure.
+    """
+    if isinstance(states[0], Tensor):
+        return function(*states)
+    return tuple(function(*tensors) for tensors in zip(*states, strict=True))
+
+
+def split_state(state: State, parts: int) -> list[State]:
+    """Cut a state into equal parts along its first axis, the one that counts layers and directions."""
+    return [map_state(lambda s, part=part: s.chunk(parts)[part], state) for part in range(parts)]
+
+
+def join_states(states: list[State]) -> State:
+    """Put states one after the other along their first axis: the inverse of `split_state`."""
+    joined: State = map_state(lambda *tensors: torch.cat(tensors), *states)
+    return joined

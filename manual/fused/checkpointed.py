@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.checkpoint import checkpoint
 
-from ..structure import map_state
+from ..unroll import map_state
 
 
 class Checkpointed(nn.Module):

@@ -6,9 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .recurrence import linear_into
-from .steps import Steps
-from .tanh import StepTanh
+from .recurrence import Steps, StepTanh, linear_into
 
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input  # (d, s) -> d * s * (1 - s)
 tanh_backward = torch.ops.aten.tanh_backward.default  # (d, t) -> d * (1 - t^2)
@@ -73,7 +71,7 @@ class GRURecurrence:
         dh: Tensor,
         d_final: Sequence[Tensor | None],
         weight_hh: Tensor,
-    ) -> tuple[list[Tensor], Tensor, Tensor | None]:
+    ) -> tuple[list[Tensor], Tensor, list[tuple[slice, Tensor]]]:
         """Carry the gradients from the last step to the first: see `Recurrence.backward`."""
         gates, n = saved
         r, z, m = gates.chunk(3, 1)
@@ -98,4 +96,4 @@ class GRURecurrence:
         for dh_prev, dh_t, dh_t_each, factors_t, D_t, z_t in reversed(list(loop)):
             factors_t.mul_(dh_t_each)
             dh_prev.addcmul_(dh_t, z_t).addmm_(D_t, weight_hh)
-        return [], D, da_n.mul_(dh[steps.batch :])
+        return [], D, [(slice(2 * h.size(1), None), da_n.mul_(dh[steps.batch :]))]  # da_n in place of dm

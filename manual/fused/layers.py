@@ -10,13 +10,13 @@ from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence
 
 from .. import layers
-from ..structure import Layer, Sequences, State
-from ..unroll import Step, Unrolled, unroll
+from ..layers import under_autocast
+from ..sequences import Layer, Sequences
+from ..unroll import State, Step, Unrolled, unroll
 from .gru import GRURecurrence
 from .lstm import LSTMRecurrence
-from .recurrence import FusedRecurrence, Recurrence, run, under_autocast
+from .recurrence import FusedRecurrence, Recurrence, Steps, run
 from .rnn import RNNRecurrence
-from .steps import Steps
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 

@@ -6,9 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .recurrence import linear_into
-from .steps import Steps
-from .tanh import StepTanh
+from .recurrence import Steps, StepTanh, linear_into
 
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input  # (d, s) -> d * s * (1 - s)
 tanh_backward = torch.ops.aten.tanh_backward.grad_input  # (d, t) -> d * (1 - t^2)
@@ -87,7 +85,7 @@ class LSTMRecurrence:
         dh: Tensor,
         d_final: Sequence[Tensor | None],
         weight_hh: Tensor,
-    ) -> tuple[list[Tensor], Tensor, Tensor | None]:
+    ) -> tuple[list[Tensor], Tensor, list[tuple[slice, Tensor]]]:
         """Carry the gradients from the last step to the first: see `Recurrence.backward`."""
         gates, c, g, tanh_c = saved
         H = h.size(1)
@@ -116,4 +114,4 @@ class LSTMRecurrence:
             da_o_t.mul_(dh_t)
             dc_t.mul_(f_t)
             dh_prev.addmm_(D_t, weight_hh)
-        return [dc], D, None
+        return [dc], D, []

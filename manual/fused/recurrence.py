@@ -1,18 +1,96 @@
-"""A recurrence over all steps as one operation of autograd, its backward pass written by hand."""
+"""A recurrence over all steps as one operation of autograd, its backward pass written by hand.
+
+Its rows lie step below step (`Steps`); a kind of layer says what it computes over them (`Recurrence`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from .steps import Steps
+from ..layers import under_autocast
 
 # (input, *initial states, *weights) -> [output, *final states], step by step under autograd.
 Readable: TypeAlias = Callable[[Sequence[Any]], list[Tensor]]
+
+BY_SIGMOID = 1024  # elements of a step: with fewer, one operation more costs more than the faster tanh saves
+
+
+class Steps:
+    """The steps of sequences whose rows lie one step below the other, the longest sequence first in each.
+
+    So packed data lies; padded sequences are packed data whose batch never shrinks, and a view of their own memory.
+    What all steps have in common is then one operation on all rows, and a step is a slice of them.
+
+    Args:
+        batch_sizes: how many sequences reach each step, never growing.
+    """
+
+    def __init__(self, batch_sizes: Sequence[int]) -> None:
+        self.batch_sizes = list(batch_sizes)
+        self.batch = self.batch_sizes[0]
+        self.rows = sum(self.batch_sizes)
+        self.even = self.batch_sizes[-1] == self.batch
+
+    def split(self, rows: Shaped[Tensor, "rows ..."]) -> Sequence[Shaped[Tensor, "batch_t ..."]]:
+        """Return the rows of each step, as views."""
+        if self.even:
+            return rows.view(len(self.batch_sizes), self.batch, *rows.shape[1:]).unbind(0)
+        return torch.split(rows, self.batch_sizes)
+
+    def before(
+        self, initial: Float[Tensor, "batch ..."], steps: Sequence[Tensor]
+    ) -> list[Float[Tensor, "batch_t ..."]]:
+        """Return what the sequences of each step had at the step before, as views: `initial` at the first."""
+        earlier = [initial, *steps[:-1]]
+        if self.even:
+            return earlier
+        return [rows[:size] for rows, size in zip(earlier, self.batch_sizes, strict=True)]
+
+    def leading(self, state: Float[Tensor, "batch ..."]) -> list[Float[Tensor, "batch_t ..."]]:
+        """Return, for each step, the rows of a state whose sequences reach it, as views."""
+        return [state if size == self.batch else state[:size] for size in self.batch_sizes]
+
+    def room_after(self, initial: Float[Tensor, "batch ..."]) -> Float[Tensor, "all_rows ..."]:
+        """Return a copy of an initial state with room below it for the rows of all steps."""
+        whole = initial.new_empty(self.batch + self.rows, *initial.shape[1:])
+        whole[: self.batch] = initial
+        return whole
+
+    def rows_before(self, whole: Float[Tensor, "all_rows ..."]) -> Float[Tensor, "rows ..."]:
+        """Return, for the rows of all steps, the row of the same sequence at the step before.
+
+        Args:
+            whole: the initial state, and below it the rows of all steps.
+        """
+        if self.even:
+            return whole[: self.rows]
+        return torch.cat(self.before(whole[: self.batch], self.split(whole[self.batch :])))
+
+    def last(self, rows: Float[Tensor, "rows ..."]) -> Float[Tensor, "batch ..."]:
+        """Return a copy of the last row of each sequence."""
+        if self.even:
+            return rows[self.rows - self.batch :].clone()
+        return torch.cat([rows[first:end] for first, end, _ in reversed(self._ends())])
+
+    def add_to_last(self, rows: Float[Tensor, "rows ..."], state: Float[Tensor, "batch ..."]) -> None:
+        """Add a state to the last row of each sequence, in place."""
+        for first, end, sequence in self._ends():
+            rows[first:end] += state[sequence : sequence + end - first]
+
+    def _ends(self) -> list[tuple[int, int, int]]:
+        """Return, for each step where sequences end, their rows (first, past the last) and the first of them."""
+        ends, row = [], 0
+        for size, remaining in pairwise([*self.batch_sizes, 0]):
+            if remaining < size:
+                ends.append((row + remaining, row + size, remaining))
+            row += size
+        return ends
 
 
 @runtime_checkable
@@ -52,8 +130,10 @@ class Recurrence(Protocol):
         dh: Float[Tensor, "all_rows hidden"],
         d_final: Sequence[Float[Tensor, "batch hidden"] | None],
         weight_hh: Float[Tensor, "gates*hidden hidden"],
-    ) -> tuple[list[Tensor], Float[Tensor, "rows gates*hidden"], Float[Tensor, "rows hidden"] | None]:
+    ) -> tuple[list[Tensor], Float[Tensor, "rows gates*hidden"], list[tuple[slice, Float[Tensor, "rows _"]]]]:
         """Carry the gradients from the last step to the first.
+
+        A step has two products, W_ih x + b_ih and W_hh h_prev + b_hh, each with the rows of all its gates.
 
         Args:
             steps: which rows belong to which step.
@@ -65,8 +145,8 @@ class Recurrence(Protocol):
 
         Returns:
             the gradients of what the initial state has beside h_0.
-            D, the gradients of W_hh h_prev + b_hh.
-            what stands in place of the last gate's columns of D in the gradients of W_ih x + b_ih, None for the same.
+            the gradients of W_hh h_prev + b_hh at all steps.
+            the columns in which the gradients of W_ih x + b_ih are others than these, and what they are there.
         """
         ...
 
@@ -74,13 +154,13 @@ class Recurrence(Protocol):
 class FusedRecurrence(torch.autograd.Function):
     """One layer in one direction over the whole sequence.
 
-    Let D be the gradients of W_hh h_prev + b_hh at all steps, one row for each step of each sequence, and D' those
-    of W_ih x + b_ih. Backpropagation through time ends in one product over all steps for each weight:
+    Let D_ih be the gradients of W_ih x + b_ih at all steps, one row for each step of each sequence, and D_hh those of
+    W_hh h_prev + b_hh. Backpropagation through time ends in one product over all steps for each weight:
 
-    dL/dW_hh = D^T h_prev      dL/db_hh = sum of the rows of D
-    dL/dW_ih = D'^T x          dL/db_ih = sum of the rows of D'      dL/dx = D' W_ih
+    dL/dW_ih = D_ih^T x          dL/db_ih = sum of the rows of D_ih      dL/dx = D_ih W_ih
+    dL/dW_hh = D_hh^T h_prev     dL/db_hh = sum of the rows of D_hh
 
-    How D at one step comes from D at the next is the kind's: see `Recurrence.backward`.
+    How they at one step come from those at the next is the kind's: see `Recurrence.backward`.
     """
 
     @staticmethod
@@ -145,9 +225,48 @@ def linear_into(out: Tensor, x: Tensor, weight: Tensor, *biases: Tensor | None) 
         torch.mm(x, weight.t(), out=out)
 
 
-def under_autocast(device_type: str) -> bool:
-    """Whether autocast is enabled on devices of this type; some, such as meta, have none."""
-    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
+class StepTanh:
+    """tanh of what every step computes, by way of the sigmoid where that is faster: tanh(a) = 2 sigmoid(2 a) - 1.
+
+    On the CPU PyTorch leaves the tanh of float32 and float64 to MKL, which takes three to six times as long for an
+    element as PyTorch's own sigmoid. The factor of 2 goes into the weights, which changes no digit of the products.
+    The error of the result is a rounding of 1, not of tanh(a): larger than that of tanh itself where a is small.
+
+    Args:
+        state: (batch, hidden), of the size, dtype and device of what the tanh is taken of.
+
+    Attributes:
+        by_sigmoid: whether it is taken by way of the sigmoid.
+        factor: what a call wants its argument multiplied by, 2 then and else 1.
+    """
+
+    def __init__(self, state: Tensor) -> None:
+        on_cpu = state.device.type == "cpu" and state.dtype in (torch.float32, torch.float64)
+        self.by_sigmoid = on_cpu and state.numel() >= BY_SIGMOID
+        self.factor = 2 if self.by_sigmoid else 1
+        self._minus_one = state.new_full((), -1.0)
+
+    def __call__(self, a: Tensor) -> Tensor:
+        """Put tanh(a / factor) in the place of a."""
+        return self.from_sigmoid(a.sigmoid_(), out=a) if self.by_sigmoid else a.tanh_()
+
+    def into(self, out: Tensor, a: Tensor) -> Tensor:
+        """Write tanh(a), of an a that no factor is in, to `out`."""
+        return self(torch.mul(a, 2, out=out)) if self.by_sigmoid else torch.tanh(a, out=out)
+
+    def from_sigmoid(self, s: Tensor, out: Tensor) -> Tensor:
+        """Write 2 s - 1 to `out`, which may be s itself, in one operation."""
+        return torch.add(self._minus_one, s, alpha=2, out=out)
+
+    def scaled(self, weights: Sequence[Tensor | None], rows: slice = slice(None)) -> list[Any]:
+        """Return weights and biases, None for one that is absent, with some rows multiplied by the factor."""
+        if not self.by_sigmoid:
+            return list(weights)
+        copies = [None if weight is None else weight.clone() for weight in weights]
+        for copy in copies:
+            if copy is not None:
+                copy[rows] *= self.factor
+        return copies
 
 
 def _is_plain(cotangent: Tensor | None) -> bool:
@@ -175,12 +294,12 @@ def _gradients(
     dh[steps.batch :] = 0 if d_output is None else d_output.reshape(steps.rows, h.size(1))
     if d_final[0] is not None:
         steps.add_to_last(dh[steps.batch :], d_final[0])
-    d_initial, D, last_gate = ctx.recurrence.backward(steps, saved, h, dh, d_final[1:], weight_hh)
+    d_initial, D, others = ctx.recurrence.backward(steps, saved, h, dh, d_final[1:], weight_hh)
     needs_x, *_, needs_W_ih, needs_W_hh, needs_b_ih, needs_b_hh = needs
     dW_hh = _summed_products(D, steps.rows_before(h)) if needs_W_hh else None
     db_hh = D.sum(0) if needs_b_hh else None
-    if last_gate is not None:
-        D[:, -last_gate.size(1) :] = last_gate
+    for columns, values in others:  # from here on D is that of W_ih x + b_ih, without a second tensor as large
+        D[:, columns] = values
     dW_ih = _summed_products(D, input.reshape(steps.rows, input.size(-1))) if needs_W_ih else None
     db_ih = D.sum(0) if needs_b_ih else None
     dx = (D @ weight_ih).view(input.shape) if needs_x else None

@@ -7,9 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .recurrence import linear_into
-from .steps import Steps
-from .tanh import StepTanh
+from .recurrence import Steps, StepTanh, linear_into
 
 relu_backward = torch.ops.aten.threshold_backward.grad_input  # (d, r, 0) -> d where r > 0, else 0
 tanh_backward = torch.ops.aten.tanh_backward.grad_input  # (d, t) -> d * (1 - t^2)
@@ -57,7 +55,7 @@ class RNNRecurrence:
         dh: Tensor,
         d_final: Sequence[Tensor | None],
         weight_hh: Tensor,
-    ) -> tuple[list[Tensor], Tensor, Tensor | None]:
+    ) -> tuple[list[Tensor], Tensor, list[tuple[slice, Tensor]]]:
         """Carry the gradients from the last step to the first: see `Recurrence.backward`."""
         h, D = h[steps.batch :], dh[steps.batch :]  # da_t takes the place of dh_t
         D_steps, h_steps = steps.split(D), steps.split(h)
@@ -68,4 +66,4 @@ class RNNRecurrence:
             else:
                 tanh_backward(D_t, h_t, grad_input=D_t)
             dh_prev.addmm_(D_t, weight_hh)
-        return [], D, None
+        return [], D, []

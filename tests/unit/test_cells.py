@@ -1,5 +1,8 @@
 """The pure cells agree with torch.nn's cells and with the forms that textbooks give them."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -49,26 +52,25 @@ x_t, h_prev, c_prev = (
 
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 @pytest.mark.parametrize("bias", [True, False])
-def test_rnn_cell_equals_the_built_in_for_every_set_of_weights(nonlinearity: str, bias: bool) -> None:
-    sets = 3
-    cells = [
-        load(
-            nn.RNNCell(INPUT, HIDDEN, bias=bias, nonlinearity=nonlinearity, dtype=torch.float64),
-            [w / (k + 1) for w in weights(1)[: 4 if bias else 2]],
-        )
-        for k in range(sets)
-    ]
-    x, h = uniform(sets, BATCH, INPUT, seed=1), uniform(sets, BATCH, HIDDEN, seed=2)
-    stacked = {
-        name: torch.stack([cell.get_parameter(name).detach() for cell in cells])
-        for name in dict(cells[0].named_parameters())
-    }
-    stacked |= {name: stacked[name].transpose(1, 2) for name in ("weight_ih", "weight_hh")}
+def test_rnn_cell_equals_the_built_in(nonlinearity: str, bias: bool) -> None:
+    tensors = weights(1)[: 4 if bias else 2]
+    builtin = load(
+        nn.RNNCell(INPUT, HIDDEN, bias=bias, nonlinearity=nonlinearity, dtype=torch.float64),
+        tensors,
+    )
+    actual = rnn_cell(x_t, h_prev, *tensors, nonlinearity=getattr(torch, nonlinearity))
+    assert_within(actual, builtin(x_t, h_prev).detach(), BOUND)
 
-    actual = rnn_cell(x, h, **stacked, nonlinearity=getattr(torch, nonlinearity))
 
-    expected = torch.stack([cell(x[k], h[k]) for k, cell in enumerate(cells)]).detach()
-    assert_within(actual, expected, BOUND)
+@pytest.mark.parametrize(("cell", "gates"), [(rnn_cell, 1), (gru_cell, 3), (lstm_cell, 4)])
+def test_the_biases_share_no_gradient(cell: Callable[..., Any], gates: int) -> None:
+    """Of one sequence each is one row, and autograd adds to it in place: a view of the other would be added twice."""
+    tensors = [w.requires_grad_() for w in weights(gates)]
+    states = [h_prev[:1], c_prev[:1]] if cell is lstm_cell else [h_prev[:1]]
+    result = cell(x_t[:1], *states, *tensors)
+    h_t = result if cell is not lstm_cell else result[0]
+    bias_ih, bias_hh = torch.autograd.grad(h_t.sum(), tensors[2:])
+    assert bias_ih.untyped_storage().data_ptr() != bias_hh.untyped_storage().data_ptr()
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -108,14 +110,7 @@ def test_rnn_per_sample_equals_the_cell_over_time(nonlinearity, bias: bool) -> N
     output, h_n = rnn_forward_per_sample(x, h_prev, weight_ih, weight_hh, *biases, nonlinearity=nonlinearity)
 
     def step(x_t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        h_t = rnn_cell(
-            x_t[None],
-            h[None],
-            weight_ih.t()[None],
-            weight_hh.t()[None],
-            *(b[None] for b in biases),
-            nonlinearity=nonlinearity,
-        )[0]
+        h_t = rnn_cell(x_t, h, weight_ih, weight_hh, *biases, nonlinearity=nonlinearity)
         return h_t, h_t
 
     expected, h_expected = unroll(step, x, h_prev)

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from rnn_parity import manual
 from rnn_parity.manual import fused
-from rnn_parity.manual.fused import layers, recurrence, tanh
+from rnn_parity.manual.fused import layers, recurrence
 from rnn_parity.tests.unit.rounding import assert_same_digits
 
 KINDS = ["RNN", "GRU", "LSTM"]
@@ -27,7 +27,7 @@ def _seed() -> None:
 
 @pytest.fixture(autouse=True, params=[0, sys.maxsize], ids=["sigmoid", "tanh"])
 def _way_to_tanh(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tanh, "LEAST", request.param)
+    monkeypatch.setattr(recurrence, "BY_SIGMOID", request.param)
 
 
 @pytest.fixture

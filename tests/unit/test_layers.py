@@ -3,6 +3,8 @@
 import copy
 import io
 import pickle
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from rnn_parity import manual
+from rnn_parity.tests.unit.errors import assert_same_class
 from rnn_parity.tests.unit.rounding import assert_same_digits
 
 KINDS = ["RNN", "GRU", "LSTM"]
@@ -173,10 +176,18 @@ def test_packed_output_is_described_as_the_input(kind: str, x: Tensor) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("batch_sizes", [[1, 2], [2, 2], [2]], ids=["growing", "too many", "too few"])
-def test_batch_sizes_that_do_not_fit_are_refused(kind: str, batch_sizes: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("batch_sizes", "message"),
+    [
+        ([1, 2], r"batch_sizes that never grow, got \[1, 2\]"),
+        ([2, 2], r"packed data of shape \(4, 2\) .* got \(3, 2\)"),
+        ([2], r"packed data of shape \(2, 2\) .* got \(3, 2\)"),
+    ],
+    ids=["growing", "too many", "too few"],
+)
+def test_batch_sizes_that_do_not_fit_are_refused(kind: str, batch_sizes: list[int], message: str) -> None:
     packed = PackedSequence(torch.zeros(3, INPUT, dtype=torch.float64), torch.tensor(batch_sizes))
-    with pytest.raises(RuntimeError, match=r"batch_sizes .* got \[" + str(batch_sizes[0])):
+    with pytest.raises(RuntimeError, match=message):
         make(kind)(packed)
 
 
@@ -192,13 +203,114 @@ def test_lists_its_weights_as_torch_does(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["RNN", "GRU"])
 def test_an_unknown_option_is_refused_by_name(kind: str) -> None:
-    with pytest.raises(TypeError, match=f"{kind}.__init__.* unexpected keyword argument 'hidden'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'hidden'"):
         getattr(manual, kind)(INPUT, HIDDEN, hidden=3)
 
 
-def test_a_single_tensor_is_no_state_of_an_lstm() -> None:
-    with pytest.raises(TypeError, match="tuple of two Tensors"):
-        make("LSTM")(torch.zeros(SEQ, 2, INPUT), torch.zeros(2, 1, 2, HIDDEN))
+BAD_OPTIONS = [
+    ({"input_size": 0}, "input_size to be positive, got 0"),
+    ({"hidden_size": 4.0}, "hidden_size to be an int, got 4.0"),
+    ({"num_layers": -1}, "num_layers to be positive, got -1"),
+    ({"num_layers": 1.5}, "float"),
+    ({"bias": 1}, "bias to be a bool, got 1"),
+    ({"batch_first": None}, "batch_first to be a bool, got None"),
+    ({"dropout": 1.5}, r"dropout to be a number in \[0, 1\], got 1.5"),
+    ({"dropout": True}, r"dropout to be a number in \[0, 1\], got True"),
+    ({"dropout": "half"}, "half"),
+    ({"proj_size": HIDDEN}, "proj_size.* got 4"),
+    ({"proj_size": -1}, "proj_size.* got -1"),
+    ({"nonlinearity": "cube"}, "nonlinearity.* 'cube'|'nonlinearity'"),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("options", "message"), BAD_OPTIONS, ids=str)
+def test_refuses_the_options_that_torch_refuses(kind: str, options: dict[str, Any], message: str) -> None:
+    sizes = {"input_size": INPUT, "hidden_size": HIDDEN}
+    assert_same_class(*(lambda m=m: getattr(m, kind)(**sizes | options) for m in (manual, nn)), message)
+
+
+def zeros(*shape: int, **options: Any) -> Tensor:
+    return torch.zeros(shape, **options)
+
+
+def packed(features: int = INPUT, **options: Any) -> PackedSequence:
+    return pack_padded_sequence(zeros(SEQ, BATCH, features, **options), [SEQ, 2, 1])
+
+
+# Input and h_0 that torch.nn refuses, and what our message says was expected and what came.
+BAD_CALLS: dict[str, tuple[Any, Any, str]] = {
+    "1-D": (zeros(INPUT), None, "input of 3 dimensions, .* got 1"),
+    "features": (zeros(SEQ, BATCH, INPUT + 1), None, r"input of shape \(5, 3, 2\) .* got \(5, 3, 3\)"),
+    "no steps": (zeros(0, BATCH, INPUT), None, "one step, got none"),
+    "dtype": (zeros(SEQ, BATCH, INPUT).double(), None, "input of .* torch.float32, got torch.float64"),
+    "device": (zeros(SEQ, BATCH, INPUT, device="meta"), None, "input of .* on cpu, got .* on meta"),
+    "state, rank": (zeros(SEQ, BATCH, INPUT), zeros(2, HIDDEN), r"h_0 of shape \(2, 3, 4\) .* got \(2, 4\)"),
+    "state, unbatched": (zeros(SEQ, INPUT), zeros(2, 1, HIDDEN), r"h_0 of shape \(2, 4\) .* got \(2, 1, 4\)"),
+    "state, layers": (zeros(SEQ, BATCH, INPUT), zeros(1, BATCH, HIDDEN), r"\(2, 3, 4\) .* got \(1, 3, 4\)"),
+    "state, dtype": (zeros(SEQ, BATCH, INPUT), zeros(2, BATCH, HIDDEN).double(), "h_0 of .*32, got torch.float64"),
+    "state, device": (zeros(SEQ, BATCH, INPUT), zeros(2, BATCH, HIDDEN, device="meta"), "h_0 of .* got .* on meta"),
+    "packed, features": (packed(INPUT + 1), None, r"packed data of shape \(8, 2\) .* got \(8, 3\)"),
+    "packed, dtype": (packed(dtype=torch.float64), None, "packed data of .* torch.float32, got torch.float64"),
+    "packed, batch": (packed(), zeros(2, BATCH + 1, HIDDEN), r"h_0 of shape \(2, 3, 4\) .* got \(2, 4, 4\)"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("case", BAD_CALLS)
+def test_refuses_the_calls_that_torch_refuses(kind: str, case: str) -> None:
+    input, h_0, message = BAD_CALLS[case]
+    hx = (h_0, h_0) if kind == "LSTM" and h_0 is not None else h_0
+    assert_same_class(*(lambda m=m: m(input, hx) for m in pair(kind, num_layers=2)), message)
+
+
+@pytest.mark.parametrize("input", [zeros(SEQ, BATCH, INPUT), packed()], ids=["padded", "packed"])
+@pytest.mark.parametrize("num_layers", [1, 2])
+@pytest.mark.parametrize("count", [1, 3, "one tensor", "stacked"])
+def test_no_state_of_an_lstm(input: Any, num_layers: int, count: Any) -> None:
+    h_0 = zeros(num_layers, BATCH, HIDDEN)
+    hx = {"one tensor": h_0, "stacked": torch.stack([h_0, h_0])}[count] if isinstance(count, str) else (h_0,) * count
+    got = "one tensor" if isinstance(count, str) else f"{count} tensors"
+    modules = pair("LSTM", num_layers=num_layers)
+    assert_same_class(*(lambda m=m: m(input, hx) for m in modules), f"tuple of 2 tensors .* got {got}")
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU"])
+def test_a_pair_is_no_state_of_another_layer(kind: str) -> None:
+    hx = (zeros(1, BATCH, HIDDEN),) * 2
+    assert_same_class(*(lambda m=m: m(zeros(SEQ, BATCH, INPUT), hx) for m in pair(kind)), "1 of Tensor, got tuple")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_warns_of_dropout_without_a_second_layer(kind: str) -> None:
+    with pytest.warns(UserWarning, match="two layers or more, .* got dropout=0.5 and num_layers=1") as caught:
+        make(kind, dropout=0.5)
+    if not hasattr(manual.RNN.__init__, "__wrapped__"):  # --jaxtyping-packages puts calls of its own in between
+        assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_final_state_changed_in_place_leaves_the_gradients_right(kind: str, x: Tensor) -> None:
+    layer = make(kind)
+    gradients = []
+    for overwrite in (False, True):
+        output, state = layer(x)
+        for t in (state if kind == "LSTM" else (state,)) if overwrite else ():
+            t.zero_()
+        gradients.append(torch.autograd.grad(output.sum(), list(layer.parameters())))
+    for kept, overwritten in zip(*gradients, strict=True):
+        assert torch.equal(kept, overwritten)
+
+
+def test_a_step_of_the_rnn_passes_through_three_files() -> None:
+    layer, x, found = make("RNN"), torch.zeros(1, 1, INPUT, dtype=torch.float64), []
+    sys.setprofile(lambda frame, event, _: found.append(frame.f_code.co_filename) if event == "call" else None)
+    layer(x)
+    sys.setprofile(None)
+    folder = Path(manual.__file__).parent
+    names = [Path(name).name for name in found if Path(name).parent == folder]
+    assert set(names) == {"layers.py", "unroll.py", "cells.py"}
+    assert len(names) < 20
 
 
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])

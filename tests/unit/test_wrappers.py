@@ -1,5 +1,6 @@
 """unroll, Bidirectional and Stacked around toy layers: sums of small integers, exact in any order."""
 
+import doctest
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from rnn_parity.manual import Bidirectional, Stacked, Unrolled, unroll
+from rnn_parity.manual import Bidirectional, Stacked, Unrolled, sequences, unroll
 from rnn_parity.tests.unit.rounding import assert_within, step_bound
 
 SEQ, BATCH, FEATURES = 4, 3, 2
@@ -76,6 +77,11 @@ def test_bidirectional_flips_each_packed_sequence_within_its_own_length() -> Non
         alone, last = layer(x[:length, b : b + 1], h_0[:, b : b + 1])
         assert torch.equal(pad(output)[:length, b], alone[:, 0])
         assert torch.equal(state[:, b], last[:, 0])
+
+
+def test_the_example_of_flip_time_is_true() -> None:
+    example = doctest.DocTestParser().get_doctest(sequences.flip_time.__doc__, vars(sequences), "flip_time", None, None)
+    assert doctest.DocTestRunner().run(example) == (0, 4)
 
 
 def test_wrappers_nest_either_way() -> None:

@@ -1,4 +1,4 @@
-"""What goes in and out of every layer: a batch of sequences, padded or packed, and a state."""
+"""What goes in and out of every layer: a batch of sequences, padded to one length or packed."""
 
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -10,12 +10,6 @@ from torch.nn.utils.rnn import PackedSequence
 
 # A batch of sequences: padded to one length, or packed with data (rows, features).
 Sequences: TypeAlias = Float[Tensor, "seq batch _"] | PackedSequence
-
-# A state: h, or (h, c) for the LSTM. The first axis of a layer's state counts layers and directions.
-State: TypeAlias = Float[Tensor, "_ batch _"] | tuple[Float[Tensor, "_ batch _"], ...]
-StepState: TypeAlias = Float[Tensor, "batch _"] | tuple[Float[Tensor, "batch _"], ...]
-
-Device: TypeAlias = torch.device | str | int | None
 
 
 @runtime_checkable
@@ -46,6 +40,15 @@ def map_data(function: Callable[..., Tensor], *sequences: Sequences) -> Sequence
 def flip_time(sequences: Sequences) -> Sequences:
     """Reverse time, each sequence within its own length.
 
+    Padded, both sequences of this batch have three steps; packed, the second has two:
+
+    >>> from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+    >>> x = torch.tensor([[1.0, 4.0], [2.0, 5.0], [3.0, 0.0]]).unsqueeze(2)  # (seq, batch, features)
+    >>> flip_time(x).squeeze(2).tolist()
+    [[3.0, 0.0], [2.0, 5.0], [1.0, 4.0]]
+    >>> pad_packed_sequence(flip_time(pack_padded_sequence(x, [3, 2])))[0].squeeze(2).tolist()
+    [[3.0, 5.0], [2.0, 4.0], [1.0, 0.0]]
+
     Args:
         sequences: padded (seq, batch, features), or packed with data (rows, features).
 
@@ -65,29 +68,3 @@ def _reversed_rows(batch_sizes: Int[Tensor, " seq"]) -> Int[Tensor, " rows"]:
     b = torch.arange(len(t)) - first_row[t]  # sequence of each row
     length = (batch_sizes.unsqueeze(1) > torch.arange(int(batch_sizes[0]))).sum(0)  # of each sequence
     return first_row[length[b] - 1 - t] + b
-
-
-def map_state(function: Callable[..., Tensor], *states: Any) -> Any:
-    """Apply a function to the tensors of one or more states of the same structure.
-
-    Args:
-        function: takes as many tensors as there are states.
-        states: each a tensor, or each a tuple of as many tensors.
-
-    Returns:
-        The state that the function makes, of the same structure.
-    """
-    if isinstance(states[0], Tensor):
-        return function(*states)
-    return tuple(function(*tensors) for tensors in zip(*states, strict=True))
-
-
-def split_state(state: State, parts: int) -> list[State]:
-    """Cut a state into equal parts along its first axis, the one that counts layers and directions."""
-    return [map_state(lambda s, part=part: s.chunk(parts)[part], state) for part in range(parts)]
-
-
-def join_states(states: list[State]) -> State:
-    """Put states one after the other along their first axis: the inverse of `split_state`."""
-    joined: State = map_state(lambda *tensors: torch.cat(tensors), *states)
-    return joined
