@@ -253,7 +253,7 @@ def h(*axes: int, first: int = 0, last: int = 0, place: str = "place") -> Callab
         place: the name of the keyword arguments it is made with.
     """
 
-    def written(kind: str, projected: int = 0) -> str:
+    def written(kind: str, projected: int) -> str:
         if kind != "lstm":
             return zeros(*axes, HIDDEN + first + last, place=place)
         h_0 = zeros(*axes, (projected or HIDDEN) + first, place=place)
@@ -335,7 +335,7 @@ ONE, ALL = (SPECS[name] for name in ("own option", "all options"))
 
 def other_kind(kind: str, projected: int) -> str:
     """Write the state of another kind: a pair for RNN and GRU, one tensor for LSTM."""
-    return h(1, BATCH)("gru" if kind == "lstm" else "lstm")
+    return h(1, BATCH)("gru" if kind == "lstm" else "lstm", projected)
 
 
 BAD_CALLS: dict[str, Call] = {
