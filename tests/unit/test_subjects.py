@@ -66,3 +66,14 @@ def test_only_what_cannot_be_loaded_elsewhere_is_built_here() -> None:
         subject, *_ = found(implementation, loadable=loadable)
         assert (subject.target is not None) == (implementation is GRU and loadable)
     assert built == [torch.float64]
+
+
+def test_where_there_are_no_other_processes_layers_are_judged_in_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subjects, "AVAILABLE", False)
+    for given in ({"implementation": ["gru=torch.nn:GRU"]}, {}):
+        for subject in found(**given):
+            assert subject.target is None
+            assert subject.fault is None
+    (subject, *_) = found(implementation=["gru=torch.nn:GRU", "gru=torch.nn:LSTM"])
+    assert subject.implementation.factory is nn.GRU
+    assert found(implementation=["gru=torch.nn:GRU", "gru=torch.nn:LSTM"])[-1].fault is not None
