@@ -304,11 +304,14 @@ def test_a_result_changed_in_place_is_shown_and_right_layers_pass(case: Case) ->
         passes(*programs(implementation_from(layer, "gru"), case, finding, check))
 
 
-@pytest.mark.parametrize(("cotangents", "mode"), [((), "no_grad"), (("output",), None)])
-def test_a_call_is_made_in_the_gradient_mode_of_the_case(cotangents: tuple[str, ...], mode: str | None) -> None:
-    case = replace(CASE, cotangents=cotangents)
-    program = next(programs(implementation_from(PLAIN["gru"], "gru"), case, Finding("input.grad", 1.0, 0.5)))
-    assert (f"@torch.{mode}()" in program) is (mode is not None)
+def test_a_call_without_a_loss_is_made_in_the_gradient_mode_of_the_case() -> None:
+    implementation, finding = implementation_from(PLAIN["gru"], "gru"), Finding("output", 1.0, 0.5)
+    without, with_loss = programs(implementation, CASE, finding)
+    assert "@torch.no_grad()\n" in without
+    assert "@torch" not in with_loss
+    if hasattr(CASE, "grad_mode"):
+        inference = replace(CASE, cotangents=(), grad_mode="inference")
+        assert "@torch.inference_mode()\n" in next(programs(implementation, inference, finding))
 
 
 def test_an_exception_in_writing_a_program_is_said_and_the_verdict_stands() -> None:
