@@ -77,12 +77,10 @@ class Parts:
         return f", scale={self.case.weight_scale} if p.dim() == 2 else 1.0" if self.case.weight_scale != 1 else ""
 
     @property
-    def without_gradients(self) -> str:
-        """What a call that needs no gradients is made under, nothing where it needs them."""
-        mode = getattr(self.case, "grad_mode", "grad")
-        if mode == "grad" and self.case.cotangents:
-            return ""
-        return "torch.inference_mode()" if mode == "inference" else "torch.no_grad()"
+    def grad_mode(self) -> str:
+        """The context in which a call without a loss is made."""
+        modes = {"grad": "torch.enable_grad()", "no_grad": "torch.no_grad()", "inference": "torch.inference_mode()"}
+        return modes[getattr(self.case, "grad_mode", "no_grad")]
 
     @property
     def earlier(self) -> list[bool]:

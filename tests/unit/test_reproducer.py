@@ -173,6 +173,8 @@ MORE_WRONG: list[tuple[Any, Case, Misbehaviour]] = [
     (_fewer_parameters, CASE, kinds.OtherParameters(["weight_ih_l0"], ["weight_ih_l0", "other"])),
     (then(lambda self: setattr(self.bias_hh_l0, "data", self.bias_hh_l0.data.float())), replace(CASE, cotangents=()),
      kinds.Reformed("parameter", "bias_hh_l0", [], [])),
+    (then(lambda _: torch.manual_seed(0)), replace(CASE, dropout_seed=5),
+     kinds.SettingChanged("forward", "random seed", None, None)),
     *(
         (then(lambda self, change=change: change()), CASE, kinds.SettingChanged("forward", name, None, None))
         for name, change in {
@@ -222,12 +224,19 @@ def test_every_setting_that_is_watched_has_its_code() -> None:
     assert SETTING_CODE.keys() == guard.SETTINGS.keys()
 
 
-@pytest.mark.parametrize(("spoil", "seed"), [(_python, "random').seed"), (_numpy, "numpy').random.seed")])
-def test_a_fault_that_seeds_a_generator_gets_a_plain_program(spoil: Callable[..., Any], seed: str) -> None:
+@pytest.mark.parametrize(
+    ("spoil", "shows"),
+    [
+        (_python, "random').seed("),
+        (_numpy, "numpy').random.seed("),
+        (lambda _: torch.manual_seed(0), "torch.initial_seed()"),
+    ],
+)
+def test_a_fault_that_seeds_a_generator_gets_a_plain_program(spoil: Callable[..., Any], shows: str) -> None:
     with pytest.raises(ParityError) as caught:
         assert_parity(wrong_gru(then(spoil)), "gru", aspects="forward", examples=5)
     assert caught.value.plain
-    assert seed in caught.value.reproducer
+    assert shows in caught.value.reproducer
     assert "comes and goes" not in caught.value.reproducer
 
 
@@ -295,11 +304,14 @@ def test_a_result_changed_in_place_is_shown_and_right_layers_pass(case: Case) ->
         passes(*programs(implementation_from(layer, "gru"), case, finding, check))
 
 
-@pytest.mark.parametrize(("cotangents", "mode"), [((), "no_grad"), (("output",), None)])
-def test_a_call_is_made_in_the_gradient_mode_of_the_case(cotangents: tuple[str, ...], mode: str | None) -> None:
-    case = replace(CASE, cotangents=cotangents)
-    program = next(programs(implementation_from(PLAIN["gru"], "gru"), case, Finding("input.grad", 1.0, 0.5)))
-    assert (f"@torch.{mode}()" in program) is (mode is not None)
+def test_a_call_without_a_loss_is_made_in_the_gradient_mode_of_the_case() -> None:
+    implementation, finding = implementation_from(PLAIN["gru"], "gru"), Finding("output", 1.0, 0.5)
+    without, with_loss = programs(implementation, CASE, finding)
+    assert "@torch.no_grad()\n" in without
+    assert "@torch" not in with_loss
+    if hasattr(CASE, "grad_mode"):
+        inference = replace(CASE, cotangents=(), grad_mode="inference")
+        assert "@torch.inference_mode()\n" in next(programs(implementation, inference, finding))
 
 
 def test_an_exception_in_writing_a_program_is_said_and_the_verdict_stands() -> None:
