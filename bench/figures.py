@@ -99,9 +99,10 @@ class Calibration:
         return f"{max(row.p99 for row in self.all.values()):.2f}"
 
     @property
-    def least(self) -> dict[str, str]:
-        """The smallest error that can be called a fault, of a tensor's largest value, in each dtype."""
-        return {name: f"{self.factor * torch.finfo(getattr(torch, name)).eps / 2:.0e}" for name in self.all}
+    def least(self) -> str:
+        """The smallest error that can be called a fault in each dtype, as a share of a tensor's largest value."""
+        shares = {name: self.factor * torch.finfo(getattr(torch, name)).eps / 2 for name in self.all}
+        return ", ".join(f"{share:.2g} in {name}" for name, share in shares.items())
 
 
 class Score:
