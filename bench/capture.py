@@ -23,14 +23,14 @@ from typing import Any
 import torch
 
 from rnn_parity.bench.committed import RESULTS, MissingResults, read
-from rnn_parity.bench.figures import code_with
+from rnn_parity.bench.figures import code_with, excerpt
 from rnn_parity.tests.meta.defects import PLANTED
 
-# What is run, and how many of its first and its last lines are kept.
+# What is run, and which of its lines are kept, see `figures.excerpt`.
 COMMANDS = {
-    "judge": ("rnn-parity judge gru=my_layers:MyGRU", 200, 40),
-    "parity": ("tox -e parity", 0, 60),
-    "test": ("tox", 0, 20),
+    "judge": ("rnn-parity judge gru=my_layers:MyGRU", "test_forward[+40 / = parity =+20 / -1"),
+    "parity": ("tox -e parity", "-60"),
+    "test": ("tox", "-20"),
 }
 RIGHT = ("torch.nn:GRU", "rnn_parity.manual:GRU", "rnn_parity.manual.fused:GRU")
 WRONG = (
@@ -45,16 +45,14 @@ EXAMPLES = "20"
 
 def captured(name: str, root: Path) -> dict[str, Any]:
     """Run one of `COMMANDS` and return what it printed; the one that judges, beside the layer the page shows."""
-    command, first, last = COMMANDS[name]
+    command, picked = COMMANDS[name]
     with tempfile.TemporaryDirectory() as empty:
         folder = root
         if name == "judge":
             folder = Path(empty)
             (folder / "my_layers.py").write_text(code_with("class MyGRU", root / "docs" / "judging.md"))
         done = run(command.split(), folder)
-    lines = done.stdout.replace(str(folder), ".").splitlines()
-    if first + last < len(lines):
-        lines = [*lines[:first], "...", *lines[-last:]]
+    lines = excerpt(done.stdout.replace(str(folder), ".").splitlines(), picked)
     return {"command": command, "status": done.returncode, "date": today(), "lines": lines}
 
 

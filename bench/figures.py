@@ -144,64 +144,40 @@ class Score:
 
 
 class Printed:
-    """The lines that a command printed; a format picks some of them, and fences them.
-
-    "-3" is the last three lines, "PATTERN" the first line that holds PATTERN, "PATTERN+2" that and the next two;
-    several are parted by " / ", and lines that were left out between them are shown as "...".
-    """
+    """The lines that a command printed; a format picks some of them by `excerpt`, and fences them."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         self.lines = lines
 
-    def __format__(self, spec: str) -> str:
-        shown: list[str] = []
-        end = None
-        for part in spec.split(" / "):
-            first, last = self._find(part)
-            shown += ["..."] * (end is not None and first > end)
-            shown += self.lines[first:last]
-            end = last
-        return "\n".join([f"{FENCE}text", *(line.rstrip() for line in shown), FENCE])
-
-    def _find(self, part: str) -> tuple[int, int]:
-        if re.fullmatch(r"-\d+", part):
-            return len(self.lines) + int(part), len(self.lines)
-        pattern, _, more = part.partition("+")
-        for number, line in enumerate(self.lines):
-            if pattern in line:
-                return number, number + 1 + int(more or 0)
-        raise FiguresError(f"expected a line that holds {pattern!r} among those printed, found none")
+    def __format__(self, picked: str) -> str:
+        return "\n".join([f"{FENCE}text", *(line.rstrip() for line in excerpt(self.lines, picked)), FENCE])
 
 
-def printed(found: dict[str, Any]) -> dict[str, "Printed"]:
-    """Return what each command of `capture` printed."""
-    return {name: Printed(command["lines"]) for name, command in found["commands"].items()}
-
-
-# What a page may show: by its first name, the results it comes from and what is made of them.
-NAMES: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
-    "speed": ("cpu", Speed),
-    "calibration": ("calibration-cpu", Calibration),
-    "score": ("score-cpu", Score),
-    "printed": ("commands", printed),
-}
-
-
-class Figures(dict[str, Any]):
-    """Every figure that a page may show, read when it is first asked for.
+def excerpt(lines: Sequence[str], picked: str) -> list[str]:
+    """Return some lines, with "..." where others were left out between them.
 
     Args:
-        root: the project's folder.
+        lines: to pick from.
+        picked: "-3" for the last three lines, "PATTERN" for the first line that holds PATTERN, "PATTERN+2" for that and
+            the next two; several, parted by " / ".
+
+    Raises:
+        FiguresError: no line holds a pattern.
     """
-
-    def __init__(self, root: Path = Path()) -> None:
-        super().__init__()
-        self.root = root
-
-    def __missing__(self, name: str) -> Any:
-        subject, make = NAMES[name]
-        self[name] = make(read(subject, self.root))
-        return self[name]
+    shown: list[str] = []
+    end = None
+    for part in picked.split(" / "):
+        pattern, _, more = part.partition("+")
+        if re.fullmatch(r"-\d+", part):
+            first, last = max(0, len(lines) + int(part)), len(lines)
+        elif found := [number for number, line in enumerate(lines) if pattern in line]:
+            first, last = found[0], found[0] + 1 + int(more or 0)
+        else:
+            raise FiguresError(f"expected a line that holds {pattern!r} among those printed, found none")
+        shown += ["..."] * (end is not None and first > end)
+        shown += lines[first:last]
+        end = last
+    return shown
 
 
 def spanned(values: Iterable[float]) -> str:
