@@ -180,6 +180,37 @@ def excerpt(lines: Sequence[str], picked: str) -> list[str]:
     return shown
 
 
+def printed(found: dict[str, Any]) -> dict[str, Printed]:
+    """Return what each command of `capture` printed."""
+    return {name: Printed(command["lines"]) for name, command in found["commands"].items()}
+
+
+# What a page may show: by its first name, the results it comes from and what is made of them.
+NAMES: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
+    "speed": ("cpu", Speed),
+    "calibration": ("calibration-cpu", Calibration),
+    "score": ("score-cpu", Score),
+    "printed": ("commands", printed),
+}
+
+
+class Figures(dict[str, Any]):
+    """Every figure that a page may show, read when it is first asked for.
+
+    Args:
+        root: the project's folder.
+    """
+
+    def __init__(self, root: Path = Path()) -> None:
+        super().__init__()
+        self.root = root
+
+    def __missing__(self, name: str) -> Any:
+        subject, make = NAMES[name]
+        self[name] = make(read(subject, self.root))
+        return self[name]
+
+
 def spanned(values: Iterable[float]) -> str:
     """Return the least and the most of some figures, once where they are the same."""
     found = list(values)
