@@ -262,8 +262,13 @@ def stale_pictures(root: Path) -> Iterator[str]:
         except MissingResults as error:
             yield f"docs/{picture}: {error}"
             continue
-        if not path.exists() or Image.open(path).info.get("Source") != fingerprint(source):
+        if not path.exists() or said_source(path) != fingerprint(source):
             yield f"docs/{picture}: not drawn from {source.name}; run python -m rnn_parity.bench.pictures"
+
+
+def said_source(picture: Path) -> str | None:
+    with Image.open(picture) as image:
+        return image.info.get("Source")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
