@@ -222,7 +222,7 @@ def filled(page: str, figures: Figures) -> str:
     """Return a page with its figures as the results have them.
 
     Raises:
-        FiguresError: a name that there is not, results that are missing, or a mark without its end.
+        FiguresError: a name that there is not, results that are missing, a mark without its end or out of place.
     """
 
     def fill(mark: re.Match[str]) -> str:
@@ -239,6 +239,9 @@ def filled(page: str, figures: Figures) -> str:
 
     if page.count("<!-- figures:") != len(MARK.findall(page)):
         raise FiguresError("expected every <!-- figures: ... --> to have its <!-- end -->")
+    # Markdown takes a line that begins with a comment for HTML, and out of its paragraph.
+    if found := re.search(r"^<!-- figures: [^\n]*?-->[^\n]+", page, re.MULTILINE):
+        raise FiguresError(f"expected a figure within a line, or an empty line after its mark, got {found[0]!r}")
     return MARK.sub(fill, page)
 
 

@@ -78,11 +78,12 @@ def test_a_block_stands_between_empty_lines(root: Path) -> None:
 @pytest.mark.parametrize(
     ("page", "problem"),
     [
-        ("<!-- figures: {score.caught} -->1<!-- end -->", "expected bench/results/DATE-score-cpu.json, found none"),
-        ("<!-- figures: {speed.height} -->1<!-- end -->", "no attribute 'height'"),
-        ("<!-- figures: {weather} -->1<!-- end -->", "KeyError: 'weather'"),
-        ("<!-- figures: {speed[fused GRU packed training]} -->1<!-- end -->", "expected ARM SETTING STEP"),
+        ("of <!-- figures: {score.caught} -->1<!-- end -->", "expected bench/results/DATE-score-cpu.json, found none"),
+        ("of <!-- figures: {speed.height} -->1<!-- end -->", "no attribute 'height'"),
+        ("of <!-- figures: {weather} -->1<!-- end -->", "KeyError: 'weather'"),
+        ("of <!-- figures: {speed[fused GRU packed training]} -->1<!-- end -->", "expected ARM SETTING STEP"),
         ("<!-- figures: {speed.day} -->1", "to have its <!-- end -->"),
+        ("on\n<!-- figures: {speed.day} -->1<!-- end -->", "expected a figure within a line"),
     ],
 )
 def test_a_page_that_cannot_be_filled_in_is_one_line(
