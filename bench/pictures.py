@@ -4,7 +4,6 @@ python -m rnn_parity.bench.pictures    # from the project's root
 """
 
 import json
-import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,8 @@ SWEEPS = {
     "B": ("batch, at T28 H64", {"T": 28, "I": 28, "H": 64}),
 }
 
-PASS, FAIL = "tab:blue", "tab:red"
+HOLDS: dict[str, Any] = {"color": "tab:blue", "marker": "o", "label": "holds"}
+FAILS: dict[str, Any] = {"color": "tab:red", "marker": "X", "label": "fails"}
 DTYPES = {"float64": "o", "float32": "s", "bfloat16": "^", "float16": "D"}
 HUGE = 1e15  # where what is infinite is drawn
 
@@ -51,24 +51,31 @@ def verdicts(judged: dict[str, Any]) -> Figure:
     for y, name in enumerate(order):
         for x, aspect in enumerate(aspects):
             failed = any(verdict["aspects"].get(aspect) == "failed" for verdict in rows[name])
-            held.scatter(x, y, s=130, marker="X" if failed else "o", color=FAIL if failed else PASS)
+            held.scatter(x, y, s=100, linewidth=0, **(FAILS if failed else HOLDS))
         for verdict in rows[name]:
-            ratio = min((verdict["worst"] or {"ratio": math.inf})["ratio"], HUGE)
-            mark = {"marker": DTYPES[verdict["dtype"]], "label": verdict["dtype"], "alpha": 0.8}
-            errors.scatter(ratio, y, s=45, color=FAIL if ratio > 1 else PASS, linewidth=0, **mark)
+            if verdict["worst"]:
+                ratio = min(verdict["worst"]["ratio"], HUGE)
+                colour = (FAILS if ratio > 1 else HOLDS)["color"]
+                errors.scatter(ratio, y, s=45, color=colour, alpha=0.8, linewidth=0, marker=DTYPES[verdict["dtype"]])
     held.set_xticks(range(len(aspects)), [aspect.replace("_", " ") for aspect in aspects], rotation=40, ha="left")
     held.xaxis.tick_top()
     held.set_yticks(range(len(order)), map(titled, order))
     held.set_ylim(len(order) - 0.4, -0.6)
     held.tick_params(length=0)
+    held.grid(axis="y", alpha=0.3)
+    held.set_axisbelow(True)
     held.spines[:].set_visible(False)
     errors.set_xscale("log")
     errors.axvline(1, color="0.3", linewidth=1)
-    errors.set_title("worst error, as a multiple of its bound", fontsize="medium")
-    errors.grid(axis="x", alpha=0.3)
+    errors.set_xlabel("worst error over its bound")
+    errors.grid(alpha=0.3)
     errors.tick_params(axis="y", length=0)
     errors.spines[["left", "right", "top"]].set_visible(False)
-    label_arms(figure, errors)
+    for style in (HOLDS, FAILS):
+        held.scatter([], [], s=100, linewidth=0, **style)
+    for dtype, marker in DTYPES.items():
+        errors.scatter([], [], s=45, color="0.4", marker=marker, label=dtype)
+    label_arms(figure, held, errors)
     return figure
 
 
