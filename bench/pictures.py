@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from rnn_parity.bench.arms import KINDS
-from rnn_parity.bench.committed import fingerprint, newest
+from rnn_parity.bench.committed import MissingResults, fingerprint, newest
 from rnn_parity.tests.meta.defects import PLANTED
 
 COLOURS = {"builtin": "0.5", "manual": "tab:orange", "fused": "tab:blue", "checkpointed": "tab:green"}
@@ -201,12 +201,18 @@ PICTURES = {
 
 
 def main() -> int:
-    """Draw every picture of the docs from the newest results."""
+    """Draw every picture of the docs from the newest results; 1 where there are none for one of them."""
+    missing = 0
     for picture, (subject, drawing) in PICTURES.items():
-        source = newest(subject)
+        try:
+            source = newest(subject)
+        except MissingResults as error:
+            print(f"docs/{picture}: {error}", file=sys.stderr)
+            missing = 1
+            continue
         save(drawing(json.loads(source.read_text(encoding="utf-8"))), Path("docs", picture), fingerprint(source))
         print(f"docs/{picture} from {source}")
-    return 0
+    return missing
 
 
 if __name__ == "__main__":
