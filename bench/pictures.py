@@ -73,8 +73,8 @@ def verdicts(judged: dict[str, Any]) -> Figure:
     errors.spines[["left", "right", "top"]].set_visible(False)
     for style in (HOLDS, FAILS):
         held.scatter([], [], s=100, linewidth=0, **style)
-    for dtype, marker in DTYPES.items():
-        errors.scatter([], [], s=45, color="0.4", marker=marker, label=dtype)
+    for dtype in (name for name in DTYPES if any(verdict["dtype"] == name for verdict in rows[order[0]])):
+        errors.scatter([], [], s=45, color="0.4", marker=DTYPES[dtype], label=dtype)
     label_arms(figure, held, errors)
     return figure
 
@@ -161,7 +161,8 @@ def long(measured: dict[str, Any]) -> Figure:
         time, memory = panels[:, column]
         time.set_title(found["setting"])
         for name, arm in found["arms"].items():
-            style = {"color": COLOURS[name], "marker": "o", "markersize": 3, "label": name}
+            wide = 4 if name == "builtin" else 1.5  # so that a line upon it does not hide it
+            style = {"color": COLOURS[name], "marker": "o", "markersize": 3, "linewidth": wide, "label": name}
             time.plot(
                 found["steps"], [1e6 * s / T for s, T in zip(arm["seconds"], found["steps"], strict=True)], **style
             )
