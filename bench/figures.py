@@ -84,7 +84,6 @@ class Calibration:
     def __init__(self, measured: dict[str, Any]) -> None:
         self.rows = measured["rows"]
         self.day, self.torch, self.factor = measured["day"], measured["torch"], measured["factor"]
-        self.layers = len(measured["layers"])
         self.dtypes, self.tensors = "\n".join(calibrate.table(self.rows)).split("\n\n")
         self.all = {row["dtype"]: SimpleNamespace(**row) for row in self.rows if row["tensor"] == "all"}
         self.verdicts = f"{sum(row.verdicts for row in self.all.values()):,}"
@@ -109,13 +108,12 @@ class Score:
     """What became of every planted fault; each row of `pairs` is the worst of its seeds."""
 
     def __init__(self, found: dict[str, Any]) -> None:
-        self.found, self.pairs, self.day = found, found["pairs"], found["day"]
+        self.pairs, self.day = found["pairs"], found["day"]
         self.machine = f"{found['machine']['machine']}; {found['machine']['versions']}"
         self.defects = len({pair["defect"] for pair in self.pairs})
         self.caught = sum(pair["caught"] == "yes" for pair in self.pairs)
         self.planted = len(self.pairs)
         self.seeds = len(str(found["totals"]["seeds"]).split(","))
-        self.seconds = found["totals"]["seconds until the verdict"]
 
     @property
     def layers(self) -> str:
