@@ -1,8 +1,8 @@
 """Time the built-in, manual and fused layers side by side in one process, and measure their memory.
 
-    python -m rnn_parity.bench.compare --out FOLDER
+    python -m rnn_parity.bench.compare
 
-writes `compare.json` and the pictures into the folder and prints the table. In each round every arm runs once, in
+writes `compare.json` and the pictures into `benchmarks/` and prints the table. In each round every arm runs once, in
 the next in reverse order; a ratio to the built-in is the median over the rounds, with its 95 % interval. Before an
 arm is timed its results are held against the built-in's.
 """
@@ -187,7 +187,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="rnn_parity.bench.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks"), metavar="FOLDER", help="default %(default)s")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default %(default)s")
     parser.add_argument("--threads", type=int, default=2, help="default %(default)s")
     parser.add_argument(

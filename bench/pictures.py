@@ -1,5 +1,10 @@
-"""Pictures of what `compare` measured: ratios over the sizes, and long sequences."""
+"""Draw the committed results into docs: what the judge says of right and wrong layers, and how fast layers are.
 
+python -m rnn_parity.bench.pictures    # from the project's root
+"""
+
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from rnn_parity.bench.arms import KINDS
+from rnn_parity.bench.committed import MissingResults, fingerprint, newest
+from rnn_parity.tests.meta.defects import PLANTED
 
 COLOURS = {"builtin": "0.5", "manual": "tab:orange", "fused": "tab:blue", "checkpointed": "tab:green"}
 SWEEPS = {
@@ -16,19 +23,67 @@ SWEEPS = {
     "B": ("batch, at T28 H64", {"T": 28, "I": 28, "H": 64}),
 }
 
+HOLDS: dict[str, Any] = {"color": "tab:blue", "marker": "o", "label": "holds"}
+FAILS: dict[str, Any] = {"color": "tab:red", "marker": "X", "label": "fails"}
+DTYPES = {"float64": "o", "float32": "s", "bfloat16": "^", "float16": "D"}
+HUGE = 1e15  # where what is infinite is drawn
+
 # (x, (median, low, high)) of one arm
 Line = list[tuple[int, tuple[float, float, float]]]
 
 
 def draw(measured: dict[str, Any], folder: Path) -> None:
-    """Write `ratios.png` and `long.png`.
-
-    Args:
-        measured: what `compare.run` returns.
-        folder: an existing folder.
-    """
+    """Write what `compare.run` returned as `ratios.png` and `long.png` into an existing folder."""
     save(ratios(measured), folder / "ratios.png")
     save(long(measured), folder / "long.png")
+
+
+def verdicts(judged: dict[str, Any]) -> Figure:
+    """What the judge says of some right and some wrong layers: a row each, its aspects and its worst errors."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for verdict in judged["verdicts"]:
+        if verdict["verdict"] != "skipped":
+            rows.setdefault(verdict["implementation"], []).append(verdict)
+    order = sorted(rows, key=lambda name: any(verdict["verdict"] != "passed" for verdict in rows[name]))
+    aspects = sorted({aspect for verdict in rows[order[0]] for aspect in verdict["aspects"]})
+    figure = Figure(figsize=(10, 1.7 + 0.33 * len(order)), layout="constrained")
+    held, errors = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    for y, name in enumerate(order):
+        for x, aspect in enumerate(aspects):
+            failed = any(verdict["aspects"].get(aspect) == "failed" for verdict in rows[name])
+            held.scatter(x, y, s=100, linewidth=0, **(FAILS if failed else HOLDS))
+        for verdict in rows[name]:
+            if verdict["worst"]:
+                ratio = min(verdict["worst"]["ratio"], HUGE)
+                colour = (FAILS if ratio > 1 else HOLDS)["color"]
+                errors.scatter(ratio, y, s=45, color=colour, alpha=0.8, linewidth=0, marker=DTYPES[verdict["dtype"]])
+    held.set_xticks(range(len(aspects)), [aspect.replace("_", " ") for aspect in aspects], rotation=40, ha="left")
+    held.xaxis.tick_top()
+    held.set_yticks(range(len(order)), map(titled, order))
+    held.set_ylim(len(order) - 0.4, -0.6)
+    held.tick_params(length=0)
+    held.grid(axis="y", alpha=0.3)
+    held.set_axisbelow(True)
+    held.spines[:].set_visible(False)
+    errors.set_xscale("log")
+    errors.axvline(1, color="0.3", linewidth=1)
+    errors.set_xlabel("worst error over its bound")
+    errors.grid(alpha=0.3)
+    errors.tick_params(axis="y", length=0)
+    errors.spines[["left", "right", "top"]].set_visible(False)
+    for style in (HOLDS, FAILS):
+        held.scatter([], [], s=100, linewidth=0, **style)
+    for dtype in (name for name in DTYPES if any(verdict["dtype"] == name for verdict in rows[order[0]])):
+        errors.scatter([], [], s=45, color="0.4", marker=DTYPES[dtype], label=dtype)
+    label_arms(figure, held, errors)
+    return figure
+
+
+def titled(location: str) -> str:
+    """Return how a layer is called in a picture: a planted one by its fault."""
+    module, _, name = location.partition(":")
+    planted = {layer.__name__: defect for (defect, _), layer in PLANTED.items()}
+    return planted.get(name, f"{module.removeprefix('rnn_parity.')}.{name}")
 
 
 def ratios(measured: dict[str, Any]) -> Figure:
@@ -106,7 +161,8 @@ def long(measured: dict[str, Any]) -> Figure:
         time, memory = panels[:, column]
         time.set_title(found["setting"])
         for name, arm in found["arms"].items():
-            style = {"color": COLOURS[name], "marker": "o", "markersize": 3, "label": name}
+            wide = 4 if name == "builtin" else 1.5  # so that a line upon it does not hide it
+            style = {"color": COLOURS[name], "marker": "o", "markersize": 3, "linewidth": wide, "label": name}
             time.plot(
                 found["steps"], [1e6 * s / T for s, T in zip(arm["seconds"], found["steps"], strict=True)], **style
             )
@@ -132,6 +188,33 @@ def label_arms(figure: Figure, *panels: Axes) -> None:
         figure.legend(arms.values(), arms.keys(), loc="outside lower center", ncols=len(arms), frameon=False)
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path, source: str | None = None) -> None:
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, metadata={"Source": source} if source else None)
+
+
+# Under docs: the results that it is drawn from, and how.
+PICTURES = {
+    "parity.png": ("verdicts-cpu", verdicts),
+    "bench/ratios.png": ("cpu", ratios),
+    "bench/long.png": ("cpu", long),
+}
+
+
+def main() -> int:
+    """Draw every picture of the docs from the newest results; 1 where there are none for one of them."""
+    missing = 0
+    for picture, (subject, drawing) in PICTURES.items():
+        try:
+            source = newest(subject)
+        except MissingResults as error:
+            print(f"docs/{picture}: {error}", file=sys.stderr)
+            missing = 1
+            continue
+        save(drawing(json.loads(source.read_text(encoding="utf-8"))), Path("docs", picture), fingerprint(source))
+        print(f"docs/{picture} from {source}")
+    return missing
+
+
+if __name__ == "__main__":
+    sys.exit(main())

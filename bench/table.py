@@ -1,35 +1,10 @@
-"""Print what `compare` measured as Markdown: python -m rnn_parity.bench.table compare.json."""
+"""What `compare` measured, as Markdown."""
 
-import argparse
-import json
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rnn_parity.bench.arms import ARMS, COMPILED_SHAPE, SHAPES, STEPS, Setting, Shape
+from rnn_parity.bench.arms import ARMS, COMPILED_SHAPE, KINDS, SHAPES, STEPS, Setting, Shape
 from rnn_parity.bench.goals import FLAT, MEMORY, Outcome, time_goal
-
-
-class TableError(ValueError):
-    """A file that holds no comparison; the message is one line."""
-
-
-def load(path: Path) -> dict[str, Any]:
-    """Read a file that `compare` wrote.
-
-    Raises:
-        TableError: the file is missing, no JSON, or holds no comparison.
-    """
-    try:
-        measured = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TableError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise TableError(f"{path}: expected the JSON that rnn_parity.bench.compare writes, got {error}") from error
-    if not isinstance(measured, dict) or not {"timings", "long"} <= measured.keys():
-        raise TableError(f"{path}: expected the JSON that rnn_parity.bench.compare writes, got no timings")
-    return measured
 
 
 def setting_of(timing: dict[str, Any]) -> Setting:
@@ -54,30 +29,49 @@ def outcomes(measured: dict[str, Any]) -> Iterator[Outcome]:
             yield Outcome(f"fused {long['setting']}: bytes per step", MEMORY, slope)
 
 
-def shown(setting: Setting) -> bool:
-    """Whether a setting is in the table, not only in the pictures."""
-    return setting.shape in (*SHAPES, COMPILED_SHAPE)
+def missed(goals: Iterable[Outcome]) -> list[str]:
+    """Return a line for every goal that was not met."""
+    return [f"- {goal.what}: {goal.measured:.2f}, goal {goal.goal:.2f}" for goal in goals if not goal.met]
+
+
+def lines_of(headers: list[str], rows: Iterable[list[str]]) -> list[str]:
+    """Lay out a table whose first two columns are words and whose others are figures."""
+    head = [f"| {' | '.join(headers)} |", "| --- | --- " + "| ---: " * (len(headers) - 2) + "|"]
+    return head + [f"| {' | '.join(cells)} |" for cells in rows]
 
 
 def table(measured: dict[str, Any], step: str) -> list[str]:
     """Lay a step's times out: the built-in's milliseconds, and each arm's multiple of it with its interval and goal."""
-    timings = [timing for timing in measured["timings"] if timing["step"] == step and shown(setting_of(timing))]
+    timings = [timing for timing in measured["timings"] if timing["step"] == step]
+    timings = [timing for timing in timings if setting_of(timing).shape in (*SHAPES, COMPILED_SHAPE)]
     arms = [name for name in ARMS[1:] if any(name in timing["arms"] for timing in timings)]
-    headers = ["layer", "shape", "built-in", *arms, *(["memory, fused"] if step == "training" else [])]
-    lines = [f"| {' | '.join(headers)} |", "| --- | --- " + "| ---: " * (len(headers) - 2) + "|"]
+    rows = []
     for timing in timings:
         setting, found = setting_of(timing), timing["arms"]
-        cells = [setting.name, str(setting.shape), f"{found['builtin']['seconds'] * 1e3:.3g} ms"]
-        for name in arms:
-            goal = time_goal(name, setting, step, measured["device"])
-            cells.append(multiple(found.get(name), goal))
+        cells = [setting.name, str(setting.shape), milliseconds(found["builtin"])]
+        cells += [multiple(found.get(arm), time_goal(arm, setting, step, measured["device"])) for arm in arms]
         if step == "training":
             share = memory_share(timing)
-            cells.append(
-                "" if share is None else f"{share:.2f}" + f", {Outcome('', MEMORY, share)}" * (setting.shape in SHAPES)
-            )
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+            goal = f", {Outcome('', MEMORY, share)}" if share is not None and setting.shape in SHAPES else ""
+            cells.append("" if share is None else f"{share:.2f}{goal}")
+        rows.append(cells)
+    memory = ["memory, fused"] if step == "training" else []
+    return lines_of(["layer", "shape", "built-in", *arms, *memory], rows)
+
+
+def short_table(measured: dict[str, Any], shape: Shape = SHAPES[1]) -> list[str]:
+    """Lay out a training step of each kind at one shape, in float32."""
+    found = {str(setting_of(timing)): timing["arms"] for timing in measured["timings"] if timing["step"] == "training"}
+    rows = []
+    for kind in KINDS:
+        arms = found[str(Setting(kind, shape))]
+        rows.append([f"nn.{kind}", str(shape), milliseconds(arms["builtin"])])
+        rows[-1] += [multiple(arms.get(name), None) for name in ("manual", "fused")]
+    return lines_of(["a training step", "shape", "torch.nn", "manual", "fused"], rows)
+
+
+def milliseconds(arm: dict[str, Any]) -> str:
+    return f"{arm['seconds'] * 1e3:.3g} ms"
 
 
 def multiple(arm: dict[str, Any] | None, goal: float | None) -> str:
@@ -98,49 +92,43 @@ def memory_share(timing: dict[str, Any]) -> float | None:
 
 def long_table(measured: dict[str, Any]) -> list[str]:
     """Lay the long sequences out: time per step at each length, and how time and memory grow."""
-    first = measured["long"][0]
-    lengths = [f"T{T}" for T in first["steps"]]
-    headers = [
-        "layer",
-        "arm",
-        *lengths,
-        "last / first",
-        f"time, {lengths[-1]}",
-        f"memory, {lengths[-1]}",
-        "bytes per step",
-    ]
-    lines = [f"| {' | '.join(headers)} |", "| --- | --- " + "| ---: " * (len(headers) - 2) + "|"]
+    lengths = [f"T{T}" for T in measured["long"][0]["steps"]]
+    last = lengths[-1]
+    rows = []
     for long in measured["long"]:
         base = long["arms"]["builtin"]
         for name, arm in long["arms"].items():
-            flat, slope = arm["flat"], arm["bytes_per_step"] / base["bytes_per_step"]
-            judged = name == "fused"
+            slope, judged = arm["bytes_per_step"] / base["bytes_per_step"], name == "fused"
             cells = [long["setting"], name]
             cells += [f"{1e6 * s / T:.3g} µs" for s, T in zip(arm["seconds"], long["steps"], strict=True)]
-            cells.append(multiple(flat, FLAT if judged else None))
+            cells.append(multiple(arm["flat"], FLAT if judged else None))
             cells.append(multiple(arm["ratio"][-1], None))
             cells.append(f"{arm['peak_bytes'][-1] / base['peak_bytes'][-1]:.2f}")
             cells.append(f"{slope:.2f}" + (f", {Outcome('', MEMORY, slope)}" if judged else ""))
-            lines.append(f"| {' | '.join(cells)} |")
-    return lines
+            rows.append(cells)
+    headers = ["layer", "arm", *lengths, "last / first", f"time, {last}", f"memory, {last}", "bytes per step"]
+    return lines_of(headers, rows)
+
+
+def machine(measured: dict[str, Any]) -> str:
+    """Return what was measured on, with what and when."""
+    computer, versions = measured["machine"], measured["versions"]
+    return (
+        f"{computer['gpu'] or computer['cpu']}, {computer['cores']} cores, {measured['threads']} threads; "
+        f"torch {versions['torch']}, Python {versions['python']}; {measured['date'][:10]}"
+    )
 
 
 def report(measured: dict[str, Any]) -> str:
     """Return the machine, the tables, the goals missed, and what was left out, as Markdown."""
-    machine, versions, first = measured["machine"], measured["versions"], measured["long"][0]
-    batch, input_size, hidden = first["sizes"]
-    lines = [
-        f"{machine['gpu'] or machine['cpu']}, {machine['cores']} cores, {measured['threads']} threads; "
-        f"torch {versions['torch']}, Python {versions['python']}; {measured['date'][:10]}",
-    ]
+    batch, input_size, hidden = measured["long"][0]["sizes"]
+    lines = [machine(measured)]
     for step in STEPS:
         lines += ["", f"### {step.capitalize()}, as a multiple of the built-in's time", "", *table(measured, step)]
     lines += ["", f"### Long sequences, time per step of training at B{batch} I{input_size} H{hidden}", ""]
-    lines += long_table(measured)
     goals = list(outcomes(measured))
-    missed = [f"- {goal.what}: {goal.measured:.2f}, goal {goal.goal:.2f}" for goal in goals if not goal.met]
-    lines += ["", f"{len(goals) - len(missed)} of {len(goals)} goals met.", *missed]
-    return "\n".join([*lines, "", *left_out(measured)])
+    lines += [*long_table(measured), "", f"{sum(goal.met for goal in goals)} of {len(goals)} goals met."]
+    return "\n".join([*lines, *missed(goals), "", *left_out(measured)])
 
 
 def left_out(measured: dict[str, Any]) -> list[str]:
@@ -150,21 +138,3 @@ def left_out(measured: dict[str, Any]) -> list[str]:
         for arm, reason in timing["left_out"].items():
             where.setdefault((arm, reason), []).append(timing["setting"]["name"])
     return [f"Left out, {arm}: {reason} ({', '.join(dict.fromkeys(at))})." for (arm, reason), at in where.items()]
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Print the report; 1 and one line on standard error for a file that will not do."""
-    parser = argparse.ArgumentParser(prog="rnn_parity.bench.table", description=__doc__)
-    parser.add_argument("file", type=Path, help="the compare.json that rnn_parity.bench.compare wrote")
-    path = parser.parse_args(arguments).file
-    try:
-        measured = load(path)
-    except TableError as error:
-        print(f"rnn_parity.bench.table: {error}", file=sys.stderr)
-        return 1
-    print(report(measured))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
