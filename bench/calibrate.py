@@ -1,12 +1,13 @@
-"""Measures the factor of the tolerance, and that nothing right is flagged.
+"""Measures the factor of the tolerance, and that nothing right is flagged, by every check there is.
 
-    python -m rnn_parity.bench.calibrate --verdicts 20000 --json FILE
+    python -m rnn_parity.bench.calibrate --seeds 4 --json FILE
 
-draws a case again and again until each kind and dtype has so many verdicts, judging on each case the built-in, the
-manual layer, PyTorch's decomposition of it, and two that compute in another order. It prints error over
-(spread + u * max|truth|) of every tensor, which the factor F of `judge/tolerance.py` is to stand well above, and how
-many cases were flagged: the false alarms, each with the case, which end the run with status 1. Ctrl-C ends it with what
-has been measured.
+draws the cases that the command draws, of every trial, for so many seeds, and asks the trial of layers that are right
+and compute differently: the built-in, the manual layer, PyTorch's decomposition of it, one with its gates in one product
+and one with its batch split in two. It prints error over (spread + u * max|truth|) of every tensor that is held against
+the oracle, which the factor F of `judge/core/bounds.py` is to stand well above, and for each trial how many cases were
+judged and flagged. A flagged case is a false alarm: it is printed, and ends the run with status 1. Ctrl-C ends it with
+what has been measured.
 """
 
 from __future__ import annotations
@@ -20,65 +21,71 @@ import platform
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from hypothesis import HealthCheck, Phase, given, seed, settings
 from tqdm import tqdm
 
 from rnn_parity.bench.right import RIGHT
-from rnn_parity.judge.checks.equations import judge
-from rnn_parity.judge.checks.nonfinite import PLANTS, planted
-from rnn_parity.judge.checks.second_order import second_order
-from rnn_parity.judge.core.bounds import CONFIRMING_COPIES, FACTOR
-from rnn_parity.judge.core.call import run
-from rnn_parity.judge.core.candidate import DTYPES, Implementation, implementation_from
+from rnn_parity.judge.core.bounds import FACTOR
+from rnn_parity.judge.core.candidate import DTYPES, implementation_from
 from rnn_parity.judge.core.case import Case
-from rnn_parity.judge.core.guard import Misbehaviour
-from rnn_parity.judge.core.strategies import STRETCHES, cases
-from rnn_parity.judge.core.verdict import (
-    Finding,
-    Verdict,
-    candidate,
-    case_bounds,
-    compare,
-    exact_products,
-    in_doubt,
-    loaded_builtin,
-)
+from rnn_parity.judge.core.guard import Streams
+from rnn_parity.judge.core.verdict import Verdict
+from rnn_parity.judge.trials.schedule import DEFAULT_EXAMPLES, blocks
+from rnn_parity.judge.trials.search import ask, draw
+from rnn_parity.judge.trials.table import TRIALS
+from rnn_parity.judge.trials.trial import Trial
 from rnn_parity.reference.builtin import LAYERS
 
-CHUNK = 250  # cases for one task of a process
-STRETCHED = (None,) * 20 + STRETCHES  # a sixth of the cases are long, wide or of a large batch
-BESIDE = 25  # every 25th case is judged for its second derivative, and with a NaN or infinity, too
+BY_THE_ORACLE = ("equations", "given", "layers", "directions", "both")  # trials that compare tensors with the oracle's
 
 
 @dataclass
 class Measured:
-    """What some cases gave: ratios by tensor, how many tensors were undetermined, and what was flagged."""
+    """What some cases gave: ratios by tensor, and for each trial cases, verdicts, flagged and the largest ratio."""
 
-    cases: int = 0
     ratios: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     undetermined: int = 0
+    trials: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0, 0, 0, 0.0]))
     flagged: list[str] = field(default_factory=list)
 
-    def add(self, findings: Iterable[Finding], undetermined: int) -> None:
-        """Count what was found of one layer in one case."""
-        for finding in findings:
-            self.ratios[family(finding.tensor)].append(FACTOR * finding.ratio)
-        self.undetermined += undetermined
+    @property
+    def cases(self) -> int:
+        """How many were drawn."""
+        return int(sum(counts[0] for counts in self.trials.values()))
+
+    @property
+    def verdicts(self) -> int:
+        """How many were given: one for each layer and case."""
+        return int(sum(counts[1] for counts in self.trials.values()))
+
+    def add(self, trial: Trial, verdict: Verdict) -> None:
+        """Count a verdict on a right layer."""
+        counts = self.trials[repr(trial)]
+        counts[1] += 1
+        counts[2] += not verdict.ok
+        counts[3] = max([counts[3], *(finding.ratio for finding in verdict.findings[:1])])
+        if not verdict.ok:
+            self.flagged.append(verdict.broken or verdict.message())
+        if trial.name in BY_THE_ORACLE:
+            self.undetermined += len(verdict.undetermined)
+            for finding in verdict.findings:
+                self.ratios[family(finding.tensor)].append(FACTOR * finding.ratio)
 
     def join(self, other: Measured) -> None:
         """Add what another process measured."""
-        self.cases += other.cases
         self.undetermined += other.undetermined
         self.flagged += other.flagged
         for name, ratios in other.ratios.items():
             self.ratios[name] += ratios
+        for name, (cases, verdicts, flagged, most) in other.trials.items():
+            counts = self.trials[name]
+            self.trials[name] = [counts[0] + cases, counts[1] + verdicts, counts[2] + flagged, max(counts[3], most)]
 
 
 def family(tensor: str) -> str:
@@ -87,81 +94,57 @@ def family(tensor: str) -> str:
     return name.partition("_l")[0] + dot + rest
 
 
-def measure(kind: str, dtype: torch.dtype, device: str, draws: int, chunk: int) -> Measured:
-    """Judge every right layer of a kind on drawn cases.
+def measure(kind: str, dtype: torch.dtype, device: str, index: int, seed: int) -> Measured:
+    """Ask one trial of every right layer of a kind.
 
     Args:
         kind: "rnn", "gru" or "lstm".
         dtype: of every tensor.
         device: "cpu" or "cuda".
-        draws: number of cases.
-        chunk: which cases.
+        index: of the trial in the table.
+        seed: which cases.
     """
     torch.set_num_threads(1)
+    trial, found = TRIALS[index], Measured()
     layers = [implementation_from(group[kind], kind) for group in RIGHT.values()]
-    found = Measured()
+    asked = [layer for layer in layers if trial.applies_to(layer, dtype, device)]
+    asked = [layer for layer in asked if not trial.unsupported(layer, dtype, device)]
+    streams = {layer.name: Streams() for layer in asked}
 
     def judged(case: Case) -> None:
-        found.cases += 1
-        _together(layers, case, found)
-        if found.cases % BESIDE == 0:
-            _each(layers, case, found, second_order if case.cotangents else judge)
-            plant = PLANTS[found.cases // BESIDE % len(PLANTS)]
-            _each(layers, planted(plant)(case), found, judge)
+        found.trials[repr(trial)][0] += 1
+        for layer in asked:
+            found.add(trial, ask(trial, layer, case, streams[layer.name]))
 
-    generate = settings(
-        max_examples=draws,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    strategy = cases(implementation_from(LAYERS[kind], kind), dtype, device, stretched=STRETCHED)
-    seed(chunk)(generate(given(strategy)(judged)))()
-    return found
+    if asked:
+        for plan in blocks(trial, dtype, DEFAULT_EXAMPLES, seed):
+            for block in plan:
+                draw(judged, trial, implementation_from(LAYERS[kind], kind), dtype, device, block)
+    # Plain dicts: those with a factory do not travel between processes.
+    return Measured(dict(found.ratios), found.undetermined, dict(found.trials), found.flagged)
 
 
-def _together(layers: list[Implementation], case: Case, found: Measured) -> None:
-    """Hold all layers to one run of the oracle, by the rule of `verdict.judge`."""
-    limits = case_bounds(case)
-    undetermined = sum(not bound.determined for bound in limits.values())
-    for layer in layers:
-        try:
-            with exact_products():
-                results = run(layer, candidate(layer, loaded_builtin(case), case), case)
-        except Misbehaviour as error:
-            found.flagged.append(f"{layer.name}: {error}: {case.describe()}")
-            continue
-        findings = compare(limits, results)
-        if in_doubt(findings, case):
-            findings = compare(case_bounds(case, CONFIRMING_COPIES), results)
-        found.add(findings, undetermined)
-        if findings and findings[0].ratio > 1:
-            found.flagged.append(f"{layer.name}: {findings[0].describe()}: {case.describe()}")
-
-
-def _each(
-    layers: list[Implementation], case: Case, found: Measured, check: Callable[[Implementation, Case], Verdict]
-) -> None:
-    for layer in layers:
-        verdict = check(layer, case)
-        if check is second_order:
-            found.add(verdict.findings, len(verdict.undetermined))
-        if not verdict.ok:
-            found.flagged.append(verdict.message())
-
-
-def tasks(draws: int, device: str) -> Iterator[tuple[str, torch.dtype, str, int, int]]:
-    """Return the arguments of `measure` that make up so many cases for each kind and dtype."""
-    for chunk, first in enumerate(range(0, draws, CHUNK)):
+def tasks(seeds: int, device: str) -> Iterator[tuple[str, torch.dtype, str, int, int]]:
+    """Return the arguments of `measure` that make up so many seeds for each kind and dtype."""
+    for seed in range(seeds):
         for kind in LAYERS:
             for dtype in DTYPES.values():
-                yield kind, dtype, device, min(CHUNK, draws - first), chunk
+                for index in range(len(TRIALS)):
+                    yield kind, dtype, device, index, seed
 
 
 def _measure(task: tuple[str, torch.dtype, str, int, int]) -> tuple[str, str, Measured]:
     kind, dtype, *_ = task
     return kind, str(dtype).removeprefix("torch."), measure(*task)
+
+
+def trials(measured: dict[tuple[str, str], Measured]) -> list[dict[str, Any]]:
+    """Return a row for each trial, over all kinds and dtypes."""
+    whole = Measured()
+    for part in measured.values():
+        whole.join(part)
+    names = ("cases", "verdicts", "flagged", "worst")
+    return [{"trial": trial, **dict(zip(names, counts, strict=True))} for trial, counts in whole.trials.items()]
 
 
 def rows(measured: dict[tuple[str, str], Measured]) -> Iterator[dict[str, Any]]:
@@ -188,14 +171,14 @@ def rows(measured: dict[tuple[str, str], Measured]) -> Iterator[dict[str, Any]]:
 def _totals(of_dtype: Measured, judged: int) -> dict[str, Any]:
     return {
         "cases": of_dtype.cases,
-        "verdicts": of_dtype.cases * len(RIGHT),
+        "verdicts": of_dtype.verdicts,
         "undetermined": of_dtype.undetermined / (of_dtype.undetermined + judged),
         "flagged": len(of_dtype.flagged),
     }
 
 
-def table(found: list[dict[str, Any]]) -> list[str]:
-    """Return the rows as two Markdown tables: the dtypes, then every tensor with its dtypes side by side."""
+def table(found: list[dict[str, Any]], of_trials: list[dict[str, Any]]) -> list[str]:
+    """Return three Markdown tables: the dtypes, every tensor with its dtypes side by side, and the trials."""
     lines = ["| dtype | cases | verdicts | tensors | median | p99 | max | undetermined | flagged |", "| --- " * 9 + "|"]
     for row in found:
         if row["tensor"] == "all":
@@ -208,6 +191,10 @@ def table(found: list[dict[str, Any]]) -> list[str]:
     for tensor in dict.fromkeys(row["tensor"] for row in found if row["tensor"] != "all"):
         cells = [_figures(of[tensor, dtype], ", ") if (tensor, dtype) in of else "" for dtype in DTYPES]
         lines.append(f"| {tensor} | {' | '.join(cells)} |")
+    lines += ["", "| trial | cases | verdicts | flagged | largest error/bound |", "| --- " * 5 + "|"]
+    for row in of_trials:
+        counts = " | ".join(f"{row[name]:,.0f}" for name in ("cases", "verdicts", "flagged"))
+        lines.append(f"| {row['trial']} | {counts} | {row['worst']:.2f} |")
     return lines
 
 
@@ -218,13 +205,13 @@ def _figures(row: dict[str, Any], between: str) -> str:
 def main() -> int:
     """Measure, print the tables and write the figures as JSON; 1 where something right was flagged."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--verdicts", type=int, default=500, help="verdicts for each kind and dtype")
+    parser.add_argument("--seeds", type=int, default=1, help="how often the cases of the command are drawn")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     measured: dict[tuple[str, str], Measured] = defaultdict(Measured)
-    todo, start = list(tasks(-(-arguments.verdicts // len(RIGHT)), arguments.device)), time.perf_counter()
+    todo, start = list(tasks(arguments.seeds, arguments.device)), time.perf_counter()
     with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:
         parts = tqdm(pool.imap_unordered(_measure, todo), total=len(todo), unit="chunk", disable=None)
         with contextlib.suppress(KeyboardInterrupt):
@@ -232,8 +219,8 @@ def main() -> int:
                 measured[kind, dtype].join(part)
                 for said in part.flagged:
                     print(f"flagged: {said}", flush=True)
-    found = list(rows(measured))
-    print("\n".join(table(found)))
+    found, of_trials = list(rows(measured)), trials(measured)
+    print("\n".join(table(found, of_trials)))
     if arguments.json:
         header = {
             "torch": torch.__version__,
@@ -245,7 +232,7 @@ def main() -> int:
             "seconds": round(time.perf_counter() - start),
             "cases": {f"{kind} {dtype}": part.cases for (kind, dtype), part in measured.items()},
         }
-        arguments.json.write_text(json.dumps(header | {"rows": found}, indent=2) + "\n")
+        arguments.json.write_text(json.dumps(header | {"rows": found, "trials": of_trials}, indent=2) + "\n")
     return int(any(part.flagged for part in measured.values()))
 
 

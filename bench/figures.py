@@ -84,7 +84,9 @@ class Calibration:
     def __init__(self, measured: dict[str, Any]) -> None:
         self.rows = measured["rows"]
         self.day, self.torch, self.factor = measured["day"], measured["torch"], measured["factor"]
-        self.dtypes, self.tensors = "\n".join(calibrate.table(self.rows)).split("\n\n")
+        self.dtypes, self.tensors, self.trials = "\n".join(
+            calibrate.table(self.rows, measured.get("trials", []))
+        ).split("\n\n")
         self.all = {row["dtype"]: SimpleNamespace(**row) for row in self.rows if row["tensor"] == "all"}
         self.verdicts = f"{sum(row.verdicts for row in self.all.values()):,}"
         self.flagged = sum(row.flagged for row in self.all.values())

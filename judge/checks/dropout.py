@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from scipy import stats
 
-from ...reference.rounding import Array
 from ...reference.oracle import Inputs, evaluate
+from ...reference.rounding import Array
 from ..core.bounds import FACTOR, unit_roundoff
 from ..core.call import call, parameter_gradients, run_tensors, set_mode
 from ..core.candidate import Implementation

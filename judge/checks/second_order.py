@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...reference.rounding import Array
 from ...reference.oracle import evaluate
+from ...reference.rounding import Array
 from ..core.bounds import Bound, Perturbed, bounds_of, oracle_dtype
 from ..core.call import ARGUMENTS, Call, parameters_of, require_gradients, set_mode
 from ..core.candidate import Implementation

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...reference.rounding import Array
 from ...reference.oracle import Inputs, evaluate
+from ...reference.rounding import Array
 from ...reference.spec import LayerSpec
 
 FACTOR = 32.0  # F

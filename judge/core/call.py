@@ -223,7 +223,7 @@ class Call:
             loss = torch.stack([(o * c).sum() for o, c in zip(outputs, cotangents, strict=True)]).sum()
             change({name: r.data if isinstance(r, PackedSequence) else r for name, r in self.results.items()})
             with watched("backward"):
-                loss.backward()
+                torch.autograd.backward(loss)
 
     def weighted(self, cotangents: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Return the results that a gradient can be taken of, and for each its cotangent in the layer's own axes.

@@ -201,7 +201,7 @@ def weight_scales(spec: LayerSpec, dtype: torch.dtype, seq_len: int) -> st.Searc
 
 def usual(spec: LayerSpec) -> float:
     """Return the scale under which a sum over the hidden features is of the size of one of them."""
-    return round(spec.hidden_size**-0.5, 2)
+    return float(round(spec.hidden_size**-0.5, 2))
 
 
 def _one_in(n: int) -> st.SearchStrategy[bool]:

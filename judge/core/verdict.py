@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ...reference.builtin import builtin_layer
-from ...reference.rounding import Array
 from ...reference.oracle import Inputs
+from ...reference.rounding import Array
 from .bounds import CONFIRMING_COPIES, COPIES, Bound, bounds, oracle_dtype
 from .candidate import Implementation
 from .case import Case, tensors_of, weights_of
@@ -272,7 +272,7 @@ def _lowered() -> list[tuple[Any, str, Any]]:
                 (owner, "allow_tf32", False) for owner in (backends.cuda.matmul, backends.cudnn) if owner.allow_tf32
             ]
         except RuntimeError:  # once the newer interface was used, the older one does not always answer
-            newer += [backends.cuda.matmul, backends.cudnn.rnn]  # type: ignore[attr-defined]
+            newer += [backends.cuda.matmul, backends.cudnn.rnn]
     return older + [
         (owner, "fp32_precision", "ieee") for owner in newer if owner.fp32_precision not in ("none", "ieee")
     ]

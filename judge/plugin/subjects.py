@@ -21,6 +21,7 @@ from ..core.candidate import (
     parse_implementation,
     require_buildable_somewhere,
 )
+from ..trials.question import Question
 from ..trials.schedule import DEFAULT_EXAMPLES
 from ..trials.table import trials_of
 from ..trials.trial import Trial
@@ -74,13 +75,13 @@ class Subject:
             "dtype": str(self.dtype).removeprefix("torch."),
         }
 
-    def run(self, trial: Trial) -> Run:
+    def run(self, trial: Trial | Question) -> Run:
         """Return the request to ask a trial about it in its own process."""
         assert self.target is not None
         return Run(self.target, trial.aspect, trial.name, self.dtype, self.device, self.examples, self.seed)
 
 
-def asked_of(subjects: list[Subject], aspect: str) -> list[tuple[Subject, Trial]]:
+def asked_of(subjects: list[Subject], aspect: str) -> list[tuple[Subject, Trial | Question]]:
     """Return which trials of an aspect are asked about which subjects."""
     return [
         (subject, trial)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import seed as seeded
 from hypothesis.errors import Flaky
-from hypothesis.strategies import SearchStrategy
+from hypothesis.internal.conjecture import providers
 
 from ...reference.builtin import LAYERS
 from ..core.candidate import Implementation, implementation_from
@@ -116,8 +116,7 @@ def search(
     start = time.perf_counter()
     try:
         for block in plan:
-            strategy = cases(implementation, dtype, device, trial.vary, (block.stretch,), **trial.fixed)
-            _run(found.step, strategy.map(trial.adapt), block)
+            draw(found.step, trial, implementation, dtype, device, block)
             if found.broken is not None:
                 raise JudgeError(found.broken, trial)
             if found.smallest is not None:
@@ -149,18 +148,60 @@ def ask(trial: Trial, implementation: Implementation, case: Case, streams: Strea
     return verdict
 
 
-def _run(step: Callable[[Case], None], strategy: SearchStrategy[Case], block: Block) -> None:
+def draw(
+    step: Callable[[Case], None],
+    trial: Trial,
+    implementation: Implementation,
+    dtype: torch.dtype,
+    device: str,
+    block: Block,
+) -> None:
+    """Draw a trial's cases, and smaller ones after one that `step` raises of.
+
+    Args:
+        step: is given each case.
+        trial: whose cases.
+        implementation: that can be run on them.
+        dtype: of every tensor.
+        device: such as "cpu" or "cuda".
+        block: how many cases, and which.
+    """
+    strategy = cases(implementation, dtype, device, trial.vary, (block.stretch,), **trial.fixed).map(trial.adapt)
     run = settings(
         max_examples=block.examples,
         database=None,
         deadline=None,
         derandomize=False,
+        phases=tuple(Phase),
+        verbosity=Verbosity.normal,
+        backend="hypothesis",
         report_multiple_bugs=False,
         print_blob=False,
         suppress_health_check=list(HealthCheck),
     )
-    with contextlib.suppress(_Failed, _Enough, Flaky):  # the reproducer finds out what comes and goes
+    # What comes and goes, the reproducer finds out.
+    with _no_numbers_of_others(), contextlib.suppress(_Failed, _Enough, Flaky):
         seeded(block.seed)(run(given(strategy)(step)))()
+
+
+@contextlib.contextmanager
+def _no_numbers_of_others() -> Iterator[None]:
+    """Keep Hypothesis from reading every imported module for numbers to draw.
+
+    They would make cases depend on whatever else is imported, and a module that loads lazily may raise at the look.
+    """
+    own = getattr(providers, "_get_local_constants", None)
+    if own is None:  # other versions of Hypothesis draw nothing of that kind
+        yield
+        return
+    cached = providers.CONSTANTS_CACHE.cache
+    cached.clear()
+    providers._get_local_constants = providers.Constants
+    try:
+        yield
+    finally:
+        providers._get_local_constants = own
+        cached.clear()
 
 
 class _Failed(Exception):
