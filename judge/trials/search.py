@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import hypothesis.internal.conjecture.providers
 import torch
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import seed as seeded
 from hypothesis.errors import Flaky
-from hypothesis.internal.conjecture import providers
 
 from ...reference.builtin import LAYERS
 from ..core.candidate import Implementation, implementation_from
@@ -190,6 +190,7 @@ def _no_numbers_of_others() -> Iterator[None]:
 
     They would make cases depend on whatever else is imported, and a module that loads lazily may raise at the look.
     """
+    providers: Any = hypothesis.internal.conjecture.providers
     own = getattr(providers, "_get_local_constants", None)
     if own is None:  # other versions of Hypothesis draw nothing of that kind
         yield
