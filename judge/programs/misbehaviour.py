@@ -32,6 +32,8 @@ SETTING_CODE = {
     "random seed": "torch.initial_seed()",
     "deterministic mode": "torch.get_deterministic_debug_mode()",
     "float32 matmul precision": "torch.get_float32_matmul_precision()",
+    "precision of float32 products": "[p.fp32_precision for b in [torch.backends]"
+    " for p in (b.mkldnn.matmul, b.mkldnn.rnn, b.cuda.matmul, b.cudnn.rnn)]",
     "anomaly mode": "torch.is_anomaly_enabled()",
     "autocast": "(torch.is_autocast_enabled('cpu'), torch.is_autocast_enabled('cuda'))",
     "use of cuDNN": "torch.backends.cudnn.enabled",
@@ -88,6 +90,8 @@ def _simpler(case: Case, seen: Misbehaviour) -> list[Case]:
 def _values(seen: Misbehaviour) -> dict[str, Any]:
     """Return what the template of its kind needs beside its fields."""
     match seen:
+        case SettingChanged(before="mixed") | SettingChanged(after="mixed"):  # which PyTorch refuses to read
+            return {"code": SETTING_CODE["precision of float32 products"]}
         case SettingChanged():
             return {"code": SETTING_CODE[seen.setting]}
         case Seeded():
