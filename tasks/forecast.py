@@ -98,7 +98,7 @@ class Forecast(Task):
     def title(self) -> str:
         """What the models learn."""
         steps = f"{self.ahead} steps ahead" if self.ahead > 1 else "one step ahead"
-        return f"A {self.layer} foresees {SERIES[self.data]} {steps}; 1 is repeating the last value"
+        return f"A {self.layer} foresees {SERIES[self.data]} {steps} (relative RMSE 1: no better than the last value)"
 
     def load(self) -> Data:
         """Return all windows and what follows each; what follows lies in the last quarter of the series to test.

@@ -18,6 +18,7 @@ from typing import Annotated, Any, NamedTuple
 from cyclopts import Parameter
 
 from . import TASKS
+from .birnn import READOUTS
 from .cli import DEFAULT_DEVICE, Device, run_command
 from .cli import main as train
 from .manytomany import SHAPES
@@ -60,7 +61,7 @@ class Exhibit(NamedTuple):
 
 
 OPTIONS: dict[str, list[tuple[str, ...]]] = {
-    "birnn": [("--readout", "last"), ("--readout", "final")],
+    "birnn": [("--data", "digits", "--readout", readout) for readout in READOUTS],  # MNIST takes twelve minutes
     "forecast": [("--ahead", "10"), ("--data", "eeg", "--ahead", "10")],
     "manytomany": [("--shape", shape) for shape in SHAPES],
     "seq2seq": [("--direction", "to-words"), ("--direction", "to-digits", "--context", "input")],

@@ -89,7 +89,7 @@ class Hello(Task):
                 axes.text(step, height + 0.01, guess, color="black" if guess == due else WRONG, ha="center")
         axes.set_xticks(range(len(TARGET)), [f"{read} to {due}" for read, due in zip(INPUT, TARGET, strict=True)])
         axes.set(xlabel="letter read, and the one due", ylabel="probability of the one due", ylim=(0, 1.2))
-        axes.legend(title="the letter answered, over", ncols=len(runs), loc="upper center")
+        axes.legend(title="the letter answered, on the bar of", ncols=len(runs), loc="upper center")
 
 
 if __name__ == "__main__":

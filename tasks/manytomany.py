@@ -201,7 +201,7 @@ class ManyToMany(Task):
     def illustrate(self, axes: Axes, runs: Sequence[Run], data: Data) -> None:
         """Write the models' answers beside test inputs, those first that a model got wrong."""
         (inputs, *_, right), answers = self.answers(runs[0].model, data), [self.answers(r.model, data)[1] for r in runs]
-        show_answers(axes, inputs, answers, right, runs)
+        show_answers(axes, inputs, answers, right)
 
 
 if __name__ == "__main__":

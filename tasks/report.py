@@ -118,6 +118,7 @@ def draw(path: Path, task: Task, runs: Sequence[Run], data: Data, title: str) ->
     _draw_losses(places["a"], task, runs)
     if several:
         places["b"].sharex(places["a"])
+        places["a"].set_xlabel("")
         _draw_metrics(places["b"], task, runs)
     task.illustrate(places["c"], runs, data)
     buffer = BytesIO()
@@ -143,10 +144,9 @@ def _draw_losses(axes: Axes, task: Task, runs: Sequence[Run]) -> None:
         steps = np.arange(1, len(run.losses) + 1)
         axes.plot(steps, run.losses, color="0.85", linewidth=0.7, zorder=1)
         axes.plot(steps, centred_mean(run.losses, reach), **style(place), label=run.implementation)
-    around = f", mean of {2 * reach + 1} steps" if reach else ""
-    axes.set(xlabel=f"step (batch of {task.batch_size})", ylabel=f"{task.loss_name}{around}")
+    axes.set(xlabel=f"step (batch of {task.batch_size})", ylabel=task.loss_name)
     scale(axes, [loss for run in runs for loss in run.losses])
-    axes.legend()
+    axes.legend(title=f"mean of {2 * reach + 1} steps, each in gray" if reach else None, fontsize=9, title_fontsize=9)
 
 
 def _draw_metrics(axes: Axes, task: Task, runs: Sequence[Run]) -> None:
@@ -160,16 +160,17 @@ def _draw_metrics(axes: Axes, task: Task, runs: Sequence[Run]) -> None:
 
 
 def centred_mean(values: Sequence[float], reach: int) -> NDArray[np.float64]:
-    """Return at each place the mean of the values around it, as many before as behind: it lags behind nothing.
+    """Return at each place the mean of the values around it: as many before as behind, so that it does not lag.
 
     Args:
         values: any number of them.
-        reach: how many on each side; fewer near the ends.
+        reach: how many on each side; near the start, where curves are steep, as many as there are before.
     """
     sums = np.concatenate([[0.0], np.cumsum(values)])
     place = np.arange(len(values))
-    side = np.minimum(reach, np.minimum(place, len(values) - 1 - place))
-    mean: NDArray[np.float64] = (sums[place + side + 1] - sums[place - side]) / (2 * side + 1)
+    side = np.minimum(reach, place)
+    first, end = place - side, np.minimum(place + side + 1, len(values))
+    mean: NDArray[np.float64] = (sums[end] - sums[first]) / (end - first)
     return mean
 
 
@@ -199,36 +200,39 @@ def show_images(axes: Axes, images: Tensor, answers: Sequence[Sequence[str]], ri
         for line, each in enumerate(answers):
             text = each[k] if each[k] == right[k] else f"{each[k]} \N{BALLOT X}"
             ink = "black" if each[k] == right[k] else WRONG
-            axes.text(x + 0.5, y + 1.1 + 0.26 * line, text, color=ink, ha="center", va="center", fontsize=8)
+            height = y + 1.1 + 0.26 * line
+            axes.text(x + 0.06, height, "\N{BLACK CIRCLE}", color=colour(line), va="center", fontsize=8)
+            axes.text(x + 0.55, height, text, color=ink, ha="center", va="center", fontsize=8)
     rows = -(-len(chosen) // columns)
     axes.set(xlim=(0, columns), ylim=((1 + gap) * rows, 0), aspect="auto", xticks=[], yticks=[])
     of_wrong = f"the first {len(chosen) - shown // 3} of {len(wrong)} that any got wrong (\N{BALLOT X})"
     axes.set_xlabel(f"the first {shown // 3} of {len(right)} test images, then {of_wrong}")
 
 
-def show_answers(
-    axes: Axes, questions: Sequence[str], answers: Sequence[Sequence[str]], right: Sequence[str], runs: Sequence[Run]
-) -> None:
-    """Write each model's answers beside the questions, and the right one behind a wrong one.
+def show_answers(axes: Axes, questions: Sequence[str], answers: Sequence[Sequence[str]], right: Sequence[str]) -> None:
+    """Write each model's answers, behind a dot in its colour, to questions, and the right one behind a wrong one.
 
     Args:
         axes: to draw on.
-        questions: all test examples; ten are shown, up to half of them such that a model got wrong.
+        questions: all test examples; some are shown, up to half of them such that a model got wrong.
         answers: of each model, one for each question.
         right: the right answers.
-        runs: the models'.
     """
+    width, longest = max(map(len, questions)) + 3, max(map(len, right)) + 6
+    columns = max(1, min(3, 90 // (width + longest)))
+    shown = min(10 * columns, len(right))
     wrong = [k for k in range(len(right)) if any(each[k] != right[k] for each in answers)]
-    chosen = [*wrong[:5], *(k for k in range(len(right)) if k not in wrong[:5])][:10]
-    for place, (run, each) in enumerate(zip(runs, answers, strict=True)):
-        for row, k in enumerate(chosen):
-            y = row + (place - (len(answers) - 1) / 2) / (len(answers) + 0.5)
+    first = wrong[: shown // 2]
+    chosen = [*first, *(k for k in range(len(right)) if k not in first)][:shown]
+    rows = -(-len(chosen) // columns)
+    for spot, k in enumerate(chosen):
+        x, y = spot // rows / columns + 0.01, spot % rows
+        axes.text(x, y, questions[k], va="center", fontsize=8)
+        x += width / (width + longest) / columns
+        for place, each in enumerate(answers):
+            line = y + (place - (len(answers) - 1) / 2) * 0.4
             text = each[k] if each[k] == right[k] else f"{each[k]} \N{BALLOT X} ({right[k]})"
-            ink = "black" if each[k] == right[k] else WRONG
-            axes.text(0.02, y, run.implementation, color=colour(place), va="center", fontsize=8, weight="bold")
-            axes.text(0.15, y, text, color=ink, va="center", fontsize=8)
-    axes.set_yticks(range(len(chosen)), [questions[k] for k in chosen], fontsize=8)
-    axes.set(xlim=(0, 1), ylim=(len(chosen) - 0.5, -0.5), xticks=[])
-    axes.tick_params(length=0)
-    of_wrong = f"{len(wrong)} of {len(right)} were answered wrong by any (\N{BALLOT X}, with the right answer)"
-    axes.set_xlabel(f"test examples and the answers to them; {of_wrong}")
+            axes.text(x, line, "\N{BLACK CIRCLE}", color=colour(place), va="center", fontsize=8)
+            axes.text(x + 0.025, line, text, color="black" if each[k] == right[k] else WRONG, va="center", fontsize=8)
+    axes.set(xlim=(0, 1), ylim=(rows - 0.4, -0.6), xticks=[], yticks=[])
+    axes.set_xlabel(f"{len(chosen)} of {len(right)} test examples; {len(wrong)} were answered wrong (\N{BALLOT X})")

@@ -136,7 +136,7 @@ class Seq2seq(WordTask):
     def illustrate(self, axes: Axes, runs: Sequence[Run], data: Data) -> None:
         """Write the models' answers beside numbers held out, those first that a model got wrong."""
         inputs, targets = (decode(part, data.symbols) for part in (data.test_input, data.test_target))
-        show_answers(axes, inputs, [self.words(run.model, data) for run in runs], targets, runs)
+        show_answers(axes, inputs, [self.words(run.model, data) for run in runs], targets)
 
 
 if __name__ == "__main__":
