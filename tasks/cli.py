@@ -99,7 +99,14 @@ def run_command(command: Callable[..., None], name: str, argv: Sequence[str] | N
     Raises:
         SystemExit: with 2 and one line on the standard error, if the arguments cannot be used.
     """
-    app = App(name=name, help_format="plaintext", version_flags=[], result_action="return_value")
+    last_one_counts = Parameter(allow_repeating=True)
+    app = App(
+        name=name,
+        help_format="plaintext",
+        version_flags=[],
+        default_parameter=last_one_counts,
+        result_action="return_value",
+    )
     app.default(command)
     try:
         app(argv, exit_on_error=False, print_error=False)

@@ -196,7 +196,7 @@ def show_images(axes: Axes, images: Tensor, answers: Sequence[Sequence[str]], ri
     columns, gap = 8, 0.28 * (1 + len(answers))  # of an image's height
     for place, k in enumerate(chosen):
         x, y = place % columns, (1 + gap) * (place // columns)
-        axes.imshow(images[k].cpu(), cmap="gray_r", extent=(x + 0.1, x + 0.9, y + 0.95, y + 0.05))
+        axes.imshow(images[k].cpu().numpy(), cmap="gray_r", extent=(x + 0.1, x + 0.9, y + 0.95, y + 0.05))
         for line, each in enumerate(answers):
             text = each[k] if each[k] == right[k] else f"{each[k]} \N{BALLOT X}"
             ink = "black" if each[k] == right[k] else WRONG

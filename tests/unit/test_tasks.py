@@ -115,9 +115,7 @@ def test_bad_input_is_a_usage_error_of_one_line(
 
 @pytest.mark.parametrize("name", TASKS)
 def test_sizes_and_rates_are_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(task_type(name), ["--help"])
-    assert not caught.value.code
+    main(task_type(name), ["--help"])
     text = capsys.readouterr().out
     for option in ("--hidden-size", "--learning-rate", "--epochs", "--seed", "--device", "--threads", "--resume"):
         assert option in text
