@@ -156,10 +156,10 @@ def page(results: Mapping[str, Any]) -> str:
     for name, found in results.items():
         reached = [f"{run['metric']:.4f}" for run in found["runs"]]
         lines.append(f"| [{name}](gallery/{name}.png) | {found['title']} | {found['metric']} | {_pair(reached)} |")
-    lines.append(LEGEND.rstrip("\n"))
+    lines.append(LEGEND.rstrip("\n") + "\n")
     for task, names in groupby(results, key=lambda name: EXHIBITS[name].task):
         about = sys.modules[task_type(task).__module__].__doc__ or ""
-        lines += ["", f"## {task}", "", about.strip(), ""]
+        lines += [f"## {task}", "", about.strip(), ""]
         for name in names:
             lines += _part(EXHIBITS[name], results[name])
     return HEAD + "\n".join(lines).rstrip("\n") + "\n"

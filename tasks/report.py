@@ -218,8 +218,9 @@ def show_answers(axes: Axes, questions: Sequence[str], answers: Sequence[Sequenc
         answers: of each model, one for each question.
         right: the right answers.
     """
-    width, longest = max(map(len, questions)) + 3, max(map(len, right)) + 6
-    columns = max(1, min(3, 90 // (width + longest)))
+    width, longest = (max(len(t) - t.count(" ") / 2 for t in texts) for texts in (questions, right))
+    width, longest = width + 3, longest + 6  # letters, a space being half of one
+    columns = max(1, min(3, int(90 / (width + longest))))
     shown = min(10 * columns, len(right))
     wrong = [k for k in range(len(right)) if any(each[k] != right[k] for each in answers)]
     first = wrong[: shown // 2]
@@ -230,7 +231,7 @@ def show_answers(axes: Axes, questions: Sequence[str], answers: Sequence[Sequenc
         axes.text(x, y, questions[k], va="center", fontsize=8)
         x += width / (width + longest) / columns
         for place, each in enumerate(answers):
-            line = y + (place - (len(answers) - 1) / 2) * 0.4
+            line = y + (place - (len(answers) - 1) / 2) * rows / 25
             text = each[k] if each[k] == right[k] else f"{each[k]} \N{BALLOT X} ({right[k]})"
             axes.text(x, line, "\N{BLACK CIRCLE}", color=colour(place), va="center", fontsize=8)
             axes.text(x + 0.025, line, text, color="black" if each[k] == right[k] else WRONG, va="center", fontsize=8)

@@ -37,9 +37,9 @@ def test_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_committed_page_says_what_the_committed_results_say() -> None:
-    docs = Path(__file__).parents[2] / "docs"
-    if not docs.is_dir():
-        pytest.skip("the installed package has no docs/")
+    docs = Path("docs")
+    if not (docs / "gallery" / "results.json").is_file():
+        pytest.skip("the project's root is elsewhere")
     results = json.loads((docs / "gallery" / "results.json").read_text())
     assert (docs / "gallery.md").read_text() == page(results)
-    assert all((docs / "gallery" / f"{name}.png").is_file() for name in results)
+    assert {file.stem for file in (docs / "gallery").glob("*.png")} == set(results)
