@@ -1,22 +1,18 @@
 """Write the English name under the image of a digit, letter by letter with a GRU."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from matplotlib.axes import Axes
 from torch import Tensor, nn
 
-from .command_line import main
-from .images import ImageTask
-from .letters import SIGNS, Decoder, WordModel, WordTask, decode, encode
-from .results import show_images
-from .spelling import UNITS
-from .task import Data, LayerFactory, Run
+from .cli import main
+from .data import ImageTask
+from .task import Count, Data, LayerFactory, Positive
+from .words import SIGNS, UNITS, Decoder, WordModel, WordTask, decode, encode
 
 NAMES = UNITS[:10]
 SYMBOLS = SIGNS + "".join(sorted(set("".join(NAMES))))
-SHOWN = 10
 
 
 class CaptionModel(WordModel):
@@ -53,17 +49,18 @@ class Caption(WordTask, ImageTask):
         learning_rate: of Adam.
         embedding_size: features of an embedded letter.
         hidden_size: features of the recurrent layer.
-        data: as for any task on images.
+        data: mnist (60,000 and 10,000 images, 28 x 28, fetched once) or digits (1,437 and 360, 8 x 8, no network).
     """
 
     name: ClassVar[str] = "caption"
     layer: ClassVar[str] = "GRU"
+    title: ClassVar[str] = "A GRU writes the name of a digit under its image, letter by letter"
     epochs_on: ClassVar[Mapping[str, int]] = {"mnist": 1, "digits": 30}
 
-    batch_size: int = 64
-    learning_rate: float = 0.002
-    embedding_size: int = 16
-    hidden_size: int = 64
+    batch_size: Count = 64
+    learning_rate: Positive = 0.002
+    embedding_size: Count = 16
+    hidden_size: Count = 64
 
     def load(self) -> Data:
         """Return the images, pixels from 0 to 1, and their digits' names.
@@ -78,19 +75,16 @@ class Caption(WordTask, ImageTask):
         pixels, longest = data.train_input[0].numel(), data.train_target.shape[1]
         return CaptionModel(layer, pixels, len(data.symbols), self.embedding_size, self.hidden_size, longest)
 
+    def answers(self, model: nn.Module, data: Data, count: int | None = None) -> tuple[list[str], list[str]]:
+        """Return the names that the model writes of the first test images, and the right ones; all by default."""
+        return self.words(model, data, count), decode(data.test_target[:count], data.symbols)
+
     def closing(self, model: nn.Module, data: Data) -> str:
         """Return the names of the first ten test images beside the right ones."""
-        names = decode(data.test_target[:SHOWN], data.symbols)
-        written = self.words(model, data, SHOWN)
+        written, names = self.answers(model, data, 10)
         width = data.test_target.shape[1]
         lines = (("written", written), ("name", names))
         return "\n".join(f"{head:8}{' '.join(word.ljust(width) for word in words)}".rstrip() for head, words in lines)
-
-    def illustrate(self, axes: Axes, runs: Sequence[Run], data: Data) -> None:
-        """Show the first ten test images over the names that each model writes."""
-        answers = zip(*(self.words(run.model, data, SHOWN) for run in runs), strict=True)
-        show_images(axes, data.test_input[:SHOWN], ["\n".join(each) for each in answers])
-        axes.set_xlabel("named by " + " and ".join(run.implementation for run in runs))
 
 
 def named(data: Data) -> Data:

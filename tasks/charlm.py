@@ -7,27 +7,44 @@ to norm 1. As there, the metric is the perplexity (exp of the mean cross-entropy
 the closing lines add that on the 10,000 characters that follow, and how the model continues a prefix.
 """
 
-import argparse
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from textwrap import wrap
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from cyclopts import Group, Parameter
+from cyclopts.validators import mutually_exclusive
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .command_line import main
-from .state import State, detached
-from .task import Data, LayerFactory, Run, Task, TaskError
-from .text import SYMBOLS, decode, encode, letters, load_time_machine, load_zen, read_text
+from .cli import main
+from .data import SYMBOLS, decode, encode, letters, load_time_machine, load_zen, read_text
+from .report import WRONG, colour
+from .task import Count, Data, LayerFactory, Positive, Run, State, Task, TaskError, detached
 
 LOADERS: dict[str, Callable[[], str]] = {"time-machine": load_time_machine, "zen": load_zen}
 CHARACTERS = 10_000  # to train on, and as many to hold out
+SHOWN = 260  # of a continuation in the picture
+LINE = 52  # characters of its lines
 LEAST = 400  # characters of a text: fewer hold no window, once a tenth is held out
+
+
+SOURCE = Group("Text", validator=mutually_exclusive)
+
+
+def _check_file(_: Any, text: str | None) -> None:
+    if text is not None and not Path(text).is_file():
+        raise ValueError(f"expected a file, came {text!r}")
+
+
+def _check_prefix(_: Any, text: str) -> None:
+    if not re.search("[a-z]", letters(text)):
+        raise ValueError(f"expected at least one letter a to z, came {text!r}")
 
 
 class CharacterModel(nn.Module):
@@ -36,11 +53,12 @@ class CharacterModel(nn.Module):
     Args:
         layer: builds the recurrent layer.
         hidden_size: features of the recurrent layer.
+        num_layers: layers on top of each other.
     """
 
-    def __init__(self, layer: LayerFactory, hidden_size: int) -> None:
+    def __init__(self, layer: LayerFactory, hidden_size: int, num_layers: int) -> None:
         super().__init__()
-        self.recurrent = layer(len(SYMBOLS), hidden_size, batch_first=True)
+        self.recurrent = layer(len(SYMBOLS), hidden_size, num_layers, batch_first=True)
         self.readout = nn.Linear(hidden_size, len(SYMBOLS))
 
     def forward(self, characters: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -58,13 +76,14 @@ class Charlm(Task):
         batch_size: windows in one step.
         learning_rate: of gradient descent.
         hidden_size: features of the recurrent layer.
+        num_layers: layers on top of each other.
         steps: characters of a window.
         layer: the class in `torch.nn` whose place an implementation takes: "GRU", "RNN" or "LSTM".
         sampling: "sequential", each minibatch goes on where the one before ended, and from the state that it
             ended in; or "random", windows in any order, each from state zero.
-        data: "time-machine" or "zen".
-        text: a file to train on in place of these.
-        prefix: letters and spaces that the trained model continues.
+        data: "time-machine" (fetched once) or "zen" (comes with Python).
+        text: a file to train on in place of these, its letters a to z.
+        prefix: what the trained model continues.
 
     Source: https://d2l.ai/chapter_recurrent-neural-networks/rnn-scratch.html, and for the sampling
         https://d2l.ai/chapter_recurrent-neural-networks/language-model.html
@@ -73,30 +92,23 @@ class Charlm(Task):
     name: ClassVar[str] = "charlm"
     metric: ClassVar[str] = "perplexity"
     epochs: ClassVar[int] = 500
-    clip: ClassVar[float | None] = 1.0
+    clip: ClassVar[float] = 1.0
 
-    batch_size: int = 32
-    learning_rate: float = 1.0
-    hidden_size: int = 256
-    steps: int = 35
-    layer: str = "GRU"
-    sampling: str = "sequential"
-    data: str = "time-machine"
-    text: str | None = None
-    prefix: str = "time traveller"
+    batch_size: Count = 32
+    learning_rate: Positive = 1.0
+    hidden_size: Count = 256
+    num_layers: Count = 1
+    steps: Count = 35
+    layer: Literal["GRU", "RNN", "LSTM"] = "GRU"
+    sampling: Literal["sequential", "random"] = "sequential"
+    data: Annotated[Literal["time-machine", "zen"], Parameter(group=SOURCE)] = "time-machine"
+    text: Annotated[str | None, Parameter(group=SOURCE, validator=_check_file)] = None
+    prefix: Annotated[str, Parameter(validator=_check_prefix)] = "time traveller"
 
-    @classmethod
-    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add `--layer`, `--sampling`, `--data`, `--text` and `--prefix`."""
-        add = parser.add_argument
-        add("--layer", choices=["GRU", "RNN", "LSTM"], default=cls.layer, help="default %(default)s")
-        help = "each window where the last ended, its state carried on, or in any order; default %(default)s"
-        add("--sampling", choices=["sequential", "random"], default=cls.sampling, help=help)
-        text = parser.add_mutually_exclusive_group()
-        help = "text to learn: time-machine (fetched once), zen (comes with Python); default %(default)s"
-        text.add_argument("--data", choices=list(LOADERS), default=cls.data, help=help)
-        text.add_argument("--text", type=_file, metavar="FILE", help="text to learn: the letters a to z of a file")
-        add("--prefix", type=_prefix, default=cls.prefix, metavar="TEXT", help="to continue; default %(default)s")
+    @property
+    def title(self) -> str:
+        """What the models learn."""
+        return f"A {self.layer} learns to spell like a text, by heart if it is seen often enough"
 
     def load(self) -> Data:
         """Return each character's class, and the next one's: the first 10,000 to train, as many held out.
@@ -114,8 +126,8 @@ class Charlm(Task):
         return Data(name, train[:-1], train[1:], test[:-1], test[1:], SYMBOLS)
 
     def model(self, layer: LayerFactory, data: Data) -> nn.Module:
-        """Return a new model around one recurrent layer."""
-        return CharacterModel(layer, self.hidden_size)
+        """Return a new model around one stack of recurrent layers."""
+        return CharacterModel(layer, self.hidden_size, self.num_layers)
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Return plain gradient descent."""
@@ -172,7 +184,7 @@ class Charlm(Task):
     def continuation(self, model: nn.Module, data: Data, count: int = 50) -> str:
         """Return the prefix and the characters that follow, each the likeliest after all before it."""
         model.eval()
-        text = encode(self.prefix).to(data.train_input.device).unsqueeze(0)  # (1, seq_len)
+        text = encode(letters(self.prefix)).to(data.train_input.device).unsqueeze(0)  # (1, seq_len)
         logits, state = model(text)
         for _ in range(count):
             text = torch.cat([text, logits[:, -1:].argmax(-1)], dim=1)
@@ -185,23 +197,20 @@ class Charlm(Task):
         return f"perplexity on the text held out {held_out:.4f}\n{self.continuation(model, data)}"
 
     def illustrate(self, axes: Axes, runs: Sequence[Run], data: Data) -> None:
-        """Draw how the perplexity fell, over what each model writes."""
-        super().illustrate(axes, runs, data)
-        axes.set_yscale("log")
-        written = (f"{run.implementation}: {self.continuation(run.model, data)}" for run in runs)
-        axes.set_xlabel("\n".join(["epoch", *written]))
-
-
-def _file(text: str) -> str:
-    if not Path(text).is_file():
-        raise argparse.ArgumentTypeError(f"expected a file, came {text!r}")
-    return text
-
-
-def _prefix(text: str) -> str:
-    if not re.search("[a-z]", prefix := letters(text)):
-        raise argparse.ArgumentTypeError(f"expected at least one letter a to z, came {text!r}")
-    return prefix
+        """Write how each model continues the prefix, the words in red that the training text does not hold."""
+        known = set(decode(data.train_input).split())
+        lines = 2 + SHOWN // LINE
+        for place, run in enumerate(runs):
+            held_out = self.perplexity(run.model, data.test_input, data.test_target)
+            head = f"{run.implementation}: perplexity {run.metrics[-1]:.2f} on its text, {held_out:.2f} on what follows"
+            axes.text(0, lines * place, head, color=colour(place), weight="bold", va="top", fontsize=9)
+            for row, line in enumerate(wrap(self.continuation(run.model, data, SHOWN), LINE)):
+                for word in re.finditer(r"\S+", line):
+                    ink = "black" if word[0] in known else WRONG
+                    place_of = (word.start() / LINE, lines * place + row + 1)
+                    axes.text(*place_of, word[0], color=ink, family="monospace", fontsize=8.5, va="top")
+        axes.set(xlim=(-0.01, 1), ylim=(lines * len(runs), -0.5), xticks=[], yticks=[])
+        axes.set_xlabel(f'how "{self.prefix}" goes on; red: a word that the training text does not hold')
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """Foresee a series, one step or many ahead, from its last 32 values with a GRU or an LSTM."""
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .command_line import integer, main
-from .task import Data, LayerFactory, Run, Task
+from .cli import main
+from .report import style
+from .task import Count, Data, LayerFactory, Positive, Run, Task, whole
 
 DRAWN = 120  # of the values held out
 MOST_AHEAD = 50
@@ -38,6 +38,7 @@ def load_eeg() -> NDArray[np.float64]:
     return electrodes[:, 0]
 
 
+SERIES = {"sine": "a noisy sine", "eeg": "an electroencephalogram"}
 LOADERS: dict[str, Callable[[], NDArray[np.float64]]] = {"sine": load_sine, "eeg": load_eeg}
 
 
@@ -47,12 +48,13 @@ class ForecastModel(nn.Module):
     Args:
         layer: builds the recurrent layer.
         hidden_size: features of the recurrent layer.
+        num_layers: layers on top of each other.
         ahead: steps that are foreseen, all at once.
     """
 
-    def __init__(self, layer: LayerFactory, hidden_size: int, ahead: int) -> None:
+    def __init__(self, layer: LayerFactory, hidden_size: int, num_layers: int, ahead: int) -> None:
         super().__init__()
-        self.recurrent = layer(1, hidden_size, batch_first=True)
+        self.recurrent = layer(1, hidden_size, num_layers, batch_first=True)
         self.readout = nn.Linear(hidden_size, ahead)
 
     def forward(self, windows: Tensor) -> Tensor:
@@ -70,10 +72,11 @@ class Forecast(Task):
         batch_size: windows in one step.
         learning_rate: of Adam.
         hidden_size: features of the recurrent layer.
+        num_layers: layers on top of each other.
         history: values of a window.
         layer: the class in `torch.nn` whose place an implementation takes: "GRU" or "LSTM".
         ahead: steps that are foreseen, all at once: no prediction is fed back.
-        data: "sine" or "eeg".
+        data: "sine" (with noise) or "eeg" (brain waves, with Matplotlib).
     """
 
     name: ClassVar[str] = "forecast"
@@ -82,23 +85,20 @@ class Forecast(Task):
     epochs: ClassVar[int] = 20
     mean_of_examples: ClassVar[bool] = True
 
-    batch_size: int = 32
-    learning_rate: float = 0.005
-    hidden_size: int = 32
-    history: int = 32
-    layer: str = "GRU"
-    ahead: int = 1
-    data: str = "sine"
+    batch_size: Count = 32
+    learning_rate: Positive = 0.005
+    hidden_size: Count = 32
+    num_layers: Count = 1
+    history: Annotated[int, whole(1, 500)] = 32
+    layer: Literal["GRU", "LSTM"] = "GRU"
+    ahead: Annotated[int, whole(1, MOST_AHEAD)] = 1
+    data: Literal["sine", "eeg"] = "sine"
 
-    @classmethod
-    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add `--layer`, `--ahead` and `--data`."""
-        add = parser.add_argument
-        add("--layer", choices=["GRU", "LSTM"], default=cls.layer, help="default %(default)s")
-        help = "steps to foresee, all at once; default %(default)s"
-        add("--ahead", type=integer(1, MOST_AHEAD), default=cls.ahead, metavar="N", help=help)
-        help = "series to foresee: sine (with noise), eeg (brain waves, with Matplotlib); default %(default)s"
-        add("--data", choices=list(LOADERS), default=cls.data, help=help)
+    @property
+    def title(self) -> str:
+        """What the models learn."""
+        steps = f"{self.ahead} steps ahead" if self.ahead > 1 else "one step ahead"
+        return f"A {self.layer} foresees {SERIES[self.data]} {steps} (relative RMSE 1: no better than the last value)"
 
     def load(self) -> Data:
         """Return all windows and what follows each; what follows lies in the last quarter of the series to test.
@@ -117,8 +117,8 @@ class Forecast(Task):
         return both[:, : self.history].contiguous(), both[:, self.history :].contiguous()
 
     def model(self, layer: LayerFactory, data: Data) -> nn.Module:
-        """Return a new model around one recurrent layer."""
-        return ForecastModel(layer, self.hidden_size, self.ahead)
+        """Return a new model around one stack of recurrent layers."""
+        return ForecastModel(layer, self.hidden_size, self.num_layers, self.ahead)
 
     def loss(self, model: nn.Module, data: Data, indices: Tensor) -> Tensor:
         """Return the mean squared error of one batch."""
@@ -149,15 +149,17 @@ class Forecast(Task):
     def illustrate(self, axes: Axes, runs: Sequence[Run], data: Data) -> None:
         """Draw values held out, and what each model foresees of them: forecasts end to end, each from what is past."""
         starts = torch.arange(0, min(DRAWN, len(data.test_input)), self.ahead)
-        axes.plot(data.test_target[starts].flatten().cpu(), color="black", marker=".", linewidth=0.7, label="held out")
         last = data.test_input[starts, -1:].expand(-1, self.ahead)
-        axes.plot(*_lines(last), color="gray", linestyle=":", label="last value")
+        truth = data.test_target[starts].flatten().cpu()
+        axes.plot(truth, color="black", marker=".", linestyle="", markersize=4, label="held out")
+        axes.plot(*_lines(last), color="0.6", linewidth=1, label="last value")
         for place, run in enumerate(runs):
-            line = _lines(self.predict(run.model, data.test_input[starts]))
-            axes.plot(*line, color=f"C{place}", linewidth=1.5 * (len(runs) - place), label=run.implementation)
+            forecast = _lines(self.predict(run.model, data.test_input[starts]))
+            axes.plot(*forecast, **style(place), label=run.implementation, zorder=1.5 + place)
         axes.set(xlabel=f"step held out, foreseen {self.ahead} at a time", ylabel=f"{data.name} (deviations)")
         axes.grid(alpha=0.3)
-        axes.legend(ncols=2)
+        axes.margins(y=0.2)  # for the legend
+        axes.legend(ncols=4, loc="upper center", fontsize=8)
 
 
 def _relative(errors: Tensor, others: Tensor) -> float:

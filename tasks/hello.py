@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from cyclopts import Parameter
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 
-from .command_line import main
-from .task import Data, LayerFactory, Run, Task
+from .cli import main
+from .report import WRONG, colour
+from .task import Count, Data, LayerFactory, Positive, Run, Task
 
 LETTERS = "ehilo"  # i is in neither word: the model has to learn not to guess it
 INPUT, TARGET = "hello", "ohlol"
@@ -42,7 +44,6 @@ class Hello(Task):
     """One word in, one word out.
 
     Args:
-        batch_size: examples in one step; there is one.
         learning_rate: of Adam.
         embedding_size: features of an embedded letter.
         hidden_size: features of the recurrent layer.
@@ -51,11 +52,12 @@ class Hello(Task):
     name: ClassVar[str] = "hello"
     layer: ClassVar[str] = "RNN"
     epochs: ClassVar[int] = 15
+    title: ClassVar[str] = f'An RNN answers "{INPUT}" with "{TARGET}", letter by letter'
 
-    batch_size: int = 1
-    learning_rate: float = 0.1
-    embedding_size: int = 10
-    hidden_size: int = 8
+    batch_size: Annotated[int, Parameter(parse=False)] = 1  # there is one example
+    learning_rate: Positive = 0.1
+    embedding_size: Count = 10
+    hidden_size: Count = 8
 
     def load(self) -> Data:
         """Return the one example, for training and test alike."""
@@ -76,16 +78,18 @@ class Hello(Task):
 
     @torch.no_grad()
     def illustrate(self, axes: Axes, runs: Sequence[Run], data: Data) -> None:
-        """Draw how likely each model holds each letter of the answer, at its step."""
+        """Draw how likely each model holds each letter of the answer at its step, under the letter it answers."""
+        width = 0.8 / len(runs)
         for place, run in enumerate(runs):
             probability = run.model(data.test_input)[0].softmax(-1)  # (seq_len, classes)
-            of_target = probability.gather(-1, data.test_target[0].unsqueeze(-1)).squeeze(-1)
-            width = 0.8 / len(runs)
+            of_target = probability.gather(-1, data.test_target[0].unsqueeze(-1)).squeeze(-1).tolist()
             steps = [k + (place - (len(runs) - 1) / 2) * width for k in range(len(TARGET))]
-            axes.bar(steps, of_target.tolist(), width, color=f"C{place}", label=self.guess(run.model, data))
+            axes.bar(steps, of_target, width, color=colour(place), label=run.implementation)
+            for step, height, guess, due in zip(steps, of_target, self.guess(run.model, data), TARGET, strict=True):
+                axes.text(step, height + 0.01, guess, color="black" if guess == due else WRONG, ha="center")
         axes.set_xticks(range(len(TARGET)), [f"{read} to {due}" for read, due in zip(INPUT, TARGET, strict=True)])
-        axes.set(xlabel="letter read, and the one due", ylabel="probability of the one due", ylim=(0, 1.3))
-        axes.legend(title="answers", ncols=len(runs), loc="upper center")
+        axes.set(xlabel="letter read, and the one due", ylabel="probability of the one due", ylim=(0, 1.2))
+        axes.legend(title="the letter answered, on the bar of", ncols=len(runs), loc="upper center")
 
 
 if __name__ == "__main__":

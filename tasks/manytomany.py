@@ -9,17 +9,17 @@ n-to-n       the parity of all bits so far: read at every step
 n-to-m       the last four of ten bits, backwards: a decoder goes on from the state that an encoder ends with
 """
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 
-from .command_line import main
-from .task import Data, LayerFactory, Run, Task
+from .cli import main
+from .report import show_answers
+from .task import Count, Data, LayerFactory, Positive, Run, Task
 
 MOST = 2000  # examples
 HELD_OUT = 5  # one in so many
@@ -108,6 +108,7 @@ class Shape(NamedTuple):
         length: of the input.
         answer: takes all inputs, (examples, length), to their answers, (examples, steps).
         epochs: after which all answers are right.
+        gives: what the answer is, in words.
     """
 
     model: type[NToOne]
@@ -115,15 +116,22 @@ class Shape(NamedTuple):
     length: int
     answer: Callable[[Tensor], Tensor]
     epochs: int
+    gives: str
 
 
 DIGITS = "0123456789"
 SHAPES = {
-    "n-to-1": Shape(NToOne, DIGITS, 5, lambda digits: digits.amax(1, keepdim=True), 10),
-    "1-to-n-first": Shape(OneToNFirst, DIGITS, 1, lambda digit: (digit + torch.arange(8)) % 10, 20),
-    "1-to-n-every": Shape(OneToNEvery, DIGITS, 1, lambda digit: digit * torch.arange(1, 9) % 10, 20),
-    "n-to-n": Shape(NToN, "01", 10, lambda bits: bits.cumsum(1) % 2, 6),
-    "n-to-m": Shape(NToM, "01", 10, lambda bits: bits[:, -4:].flip(1), 8),
+    "n-to-1": Shape(NToOne, DIGITS, 5, lambda digits: digits.amax(1, keepdim=True), 10, "the largest of five digits"),
+    "1-to-n-first": Shape(
+        OneToNFirst, DIGITS, 1, lambda digit: (digit + torch.arange(8)) % 10, 20, "the digits that follow one"
+    ),
+    "1-to-n-every": Shape(
+        OneToNEvery, DIGITS, 1, lambda digit: digit * torch.arange(1, 9) % 10, 20, "the multiples of a digit, modulo 10"
+    ),
+    "n-to-n": Shape(
+        NToN, "01", 10, lambda bits: bits.cumsum(1) % 2, 6, "the parity of all bits so far, at each of ten"
+    ),
+    "n-to-m": Shape(NToM, "01", 10, lambda bits: bits[:, -4:].flip(1), 8, "the last four of ten bits, backwards"),
 }
 
 
@@ -135,28 +143,27 @@ class ManyToMany(Task):
         batch_size: sequences in one step.
         learning_rate: of Adam.
         hidden_size: features of an embedded symbol and of the recurrent layer.
-        shape: a key of `SHAPES`.
+        shape: how many symbols come in and go out.
     """
 
     name: ClassVar[str] = "manytomany"
     layer: ClassVar[str] = "GRU"
     mean_of_examples: ClassVar[bool] = True
 
-    batch_size: int = 20
-    learning_rate: float = 0.005
-    hidden_size: int = 64
-    shape: str = "n-to-m"
+    batch_size: Count = 20
+    learning_rate: Positive = 0.005
+    hidden_size: Count = 64
+    shape: Literal["n-to-1", "1-to-n-first", "1-to-n-every", "n-to-n", "n-to-m"] = "n-to-m"
 
     @property
     def epochs(self) -> int:
         """How often the training sequences are seen where nobody says."""
         return SHAPES[self.shape].epochs
 
-    @classmethod
-    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add `--shape`."""
-        help = "how many symbols come in and go out; default %(default)s"
-        parser.add_argument("--shape", choices=list(SHAPES), default=cls.shape, help=help)
+    @property
+    def title(self) -> str:
+        """What the models learn."""
+        return f"{self.shape}: a GRU gives {SHAPES[self.shape].gives}"
 
     def load(self) -> Data:
         """Return inputs (examples, length) and their answers (examples, steps), one in five held out.
@@ -177,23 +184,24 @@ class ManyToMany(Task):
         steps = data.train_target.shape[1]
         return SHAPES[self.shape].model(layer, len(data.symbols), steps, self.hidden_size)
 
+    def answers(self, model: nn.Module, data: Data, count: int | None = None) -> tuple[list[str], list[str], list[str]]:
+        """Return the first test inputs, the model's answers and the right ones; all of them by default."""
+        inputs = data.test_input[:count]
+        parts = (inputs, self.predict(model, inputs), data.test_target[:count])
+        first, second, third = ([" ".join(data.symbols[i] for i in row) for row in part.tolist()] for part in parts)
+        return first, second, third
+
     def closing(self, model: nn.Module, data: Data) -> str:
         """Return the answers to the first test inputs."""
-        inputs = data.test_input[:EXAMPLES]
-
-        def text(symbols: Tensor) -> str:
-            return " ".join(data.symbols[i] for i in symbols)
-
         return "\n".join(
-            f"{text(given)} -> {text(answer)}" + ("" if answer.equal(truth) else f", but {text(truth)} is right")
-            for given, answer, truth in zip(inputs, self.predict(model, inputs), data.test_target, strict=False)
+            f"{given} -> {answer}" + ("" if answer == truth else f", but {truth} is right")
+            for given, answer, truth in zip(*self.answers(model, data, EXAMPLES), strict=True)
         )
 
     def illustrate(self, axes: Axes, runs: Sequence[Run], data: Data) -> None:
-        """Draw how the accuracy grew, over each model's answer to the first test input."""
-        super().illustrate(axes, runs, data)
-        answers = (f"{run.implementation}: {self.closing(run.model, data).splitlines()[0]}" for run in runs)
-        axes.set_xlabel("\n".join(["epoch", *answers]))
+        """Write the models' answers beside test inputs, those first that a model got wrong."""
+        (inputs, *_, right), answers = self.answers(runs[0].model, data), [self.answers(r.model, data)[1] for r in runs]
+        show_answers(axes, inputs, answers, right)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,21 @@
 """Spell numbers in English letter by letter, or read them, with a recurrent encoder and decoder."""
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from .command_line import main
-from .letters import SIGNS, Decoder, WordModel, WordTask, decode, encode, lengths
-from .spelling import TENS, UNITS, spell
-from .state import hidden
-from .task import Data, LayerFactory, Run
+from .cli import main
+from .report import show_answers
+from .task import Count, Data, LayerFactory, Positive, Run, hidden, whole
+from .words import LIMIT, SIGNS, TENS, UNITS, Decoder, WordModel, WordTask, decode, encode, lengths, spell
 
-DIRECTIONS = ("to-words", "to-digits")
-CONTEXTS = ("state", "input")
-LAYERS = ("RNN", "GRU", "LSTM")
 SYMBOLS = SIGNS + "0123456789 " + "".join(sorted(set("".join([*UNITS, *TENS, "hundred", "thousand"]))))
-SHOWN = 8
+SHOWN = 10
 KEEP = 1.5
 """Where the gate that keeps the state starts: sigmoid(1.5) = 0.82 of it lasts a step, not a half."""
 
@@ -87,7 +82,7 @@ class Seq2seq(WordTask):
         embedding_size: features of an embedded letter.
         hidden_size: features of each recurrent layer.
         direction: "to-words" (407 to "four hundred seven") or "to-digits".
-        context: how the decoder knows the source, "state" or "input" (`TranslationModel`).
+        context: how the decoder knows the source: "state", as its first state, or "input", at every step.
         layer: the class in `torch.nn` of encoder and decoder.
         numbers: how many there are, from 0 up; a fifth of them is held out.
     """
@@ -95,23 +90,20 @@ class Seq2seq(WordTask):
     name: ClassVar[str] = "seq2seq"
     epochs: ClassVar[int] = 12
 
-    batch_size: int = 64
-    learning_rate: float = 0.005
-    embedding_size: int = 16
-    hidden_size: int = 128
-    direction: str = "to-words"
-    context: str = "state"
-    layer: str = "GRU"
-    numbers: int = 10_000
+    batch_size: Count = 64
+    learning_rate: Positive = 0.005
+    embedding_size: Count = 16
+    hidden_size: Count = 128
+    direction: Literal["to-words", "to-digits"] = "to-words"
+    context: Literal["state", "input"] = "state"
+    layer: Literal["GRU", "RNN", "LSTM"] = "GRU"
+    numbers: Annotated[int, whole(100, LIMIT)] = 10_000
 
-    @classmethod
-    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add `--direction`, `--context` and `--layer`."""
-        add = parser.add_argument
-        add("--direction", choices=DIRECTIONS, default=cls.direction, help="default %(default)s")
-        help = "how the decoder knows the source: as its first state, or as input at every step; default %(default)s"
-        add("--context", choices=CONTEXTS, default=cls.context, help=help)
-        add("--layer", choices=LAYERS, default=cls.layer, help="of encoder and decoder; default %(default)s")
+    @property
+    def title(self) -> str:
+        """What the models learn."""
+        does = "spell numbers in English" if self.direction == "to-words" else "read numbers in English"
+        return f"Two {self.layer}s {does}, letter by letter; held out: {self.numbers // 5:,} numbers"
 
     def load(self) -> Data:
         """Return the numbers as digits and as words, the same fifth held out every time."""
@@ -142,20 +134,9 @@ class Seq2seq(WordTask):
         )
 
     def illustrate(self, axes: Axes, runs: Sequence[Run], data: Data) -> None:
-        """Write each model's answers to some numbers held out, in its colour, beside them."""
-        sources, targets = (decode(part[:SHOWN], data.symbols) for part in (data.test_input, data.test_target))
-        for place, run in enumerate(runs):
-            answers = self.words(run.model, data, SHOWN)
-            for row, (answer, target) in enumerate(zip(answers, targets, strict=True)):
-                text = answer if answer == target else f"{answer}  \N{BALLOT X}"
-                y = row + (place - (len(runs) - 1) / 2) / (len(runs) + 0.5)
-                axes.text(0.02, y, text, color=f"C{place}", va="center", fontsize=8)
-        axes.set_yticks(range(SHOWN), sources, fontsize=8)
-        axes.set_ylim(SHOWN - 0.5, -0.5)
-        axes.set_xticks([])
-        axes.tick_params(length=0)
-        names = " and ".join(run.implementation for run in runs)
-        axes.set_xlabel(f"answers to numbers held out, by {names} (\N{BALLOT X}: wrong)")
+        """Write the models' answers beside numbers held out, those first that a model got wrong."""
+        inputs, targets = (decode(part, data.symbols) for part in (data.test_input, data.test_target))
+        show_answers(axes, inputs, [self.words(run.model, data) for run in runs], targets)
 
 
 if __name__ == "__main__":

@@ -13,22 +13,21 @@ All parameters are drawn from N(0, 0.001), where 0.001 is the standard deviation
 `torch.nn.init.normal_` takes.
 """
 
-import argparse
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from cyclopts import Parameter
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .command_line import main
-from .state import State, detached
-from .task import Data, LayerFactory, Run, Task, TaskError
+from .cli import main
+from .report import style
+from .task import Count, Data, LayerFactory, Positive, Run, State, Task, TaskError, detached
 
-STATES = ("carried", "zero", "attached")
 WINDOW = 10  # points, half a wave
 TRAINING, TEST = 100, 20  # windows
 SHOWN = 6  # windows in the picture
@@ -61,11 +60,10 @@ class Stateful(Task):
     """Consecutive windows of a sine in, of the cosine out.
 
     Args:
-        batch_size: windows in one step; there is one, as each needs the state of the one before.
         learning_rate: of Adam.
         hidden_size: features of the recurrent layer.
         weight_std: standard deviation that all parameters are drawn with.
-        state: what a window begins with: "carried", "zero" or "attached".
+        state: what a window begins with: the last one's state, none, or the last one's with its graph, which fails.
     """
 
     name: ClassVar[str] = "stateful"
@@ -74,19 +72,16 @@ class Stateful(Task):
     metric: ClassVar[str] = "RMSE"
     loss_name: ClassVar[str] = "mean squared error"
 
-    batch_size: int = 1
-    learning_rate: float = 0.01
-    hidden_size: int = 32
-    weight_std: float = 0.001
-    state: str = "carried"
+    batch_size: Annotated[int, Parameter(parse=False)] = 1  # each window needs the state of the one before
+    learning_rate: Positive = 0.01
+    hidden_size: Count = 32
+    weight_std: Positive = 0.001
+    state: Literal["carried", "zero", "attached"] = "carried"
 
-    @classmethod
-    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add `--state`."""
-        help = (
-            "what a window begins with: the last one's state, no state, or the last one's with its graph, which fails; "
-        )
-        parser.add_argument("--state", choices=STATES, default=cls.state, help=help + "default %(default)s")
+    @property
+    def title(self) -> str:
+        """What the models learn."""
+        return f"An RNN follows a cosine from the sine, window by window, its state {self.state}"
 
     def load(self) -> Data:
         """Return windows (windows, points, 1) of the sine as input and of the cosine as target.
@@ -144,11 +139,10 @@ class Stateful(Task):
         first = len(data.train_input)
         window = first + torch.arange(SHOWN * WINDOW) / WINDOW
         truth = data.test_target[:SHOWN].flatten().cpu()
-        axes.plot(window, truth, color="0.8", linewidth=6, label="cosine")
+        axes.plot(window, truth, color="0.85", linewidth=10, label="cosine")
         for place, run in enumerate(runs):
             predictions = self.answers(run.model, data)[:SHOWN].flatten().cpu()
-            width = 1.5 * (len(runs) - place)
-            axes.plot(window, predictions, color=f"C{place}", linewidth=width, marker=".", label=run.implementation)
+            axes.plot(window, predictions, **style(place), marker=".", label=run.implementation)
         axes.set_xticks(range(first, first + SHOWN + 1))
         axes.set(xlabel="window (after those trained on)", ylabel="prediction", ylim=(-1.6, 1.6))
         axes.grid(alpha=0.3, axis="x")

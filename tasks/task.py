@@ -1,13 +1,16 @@
 """What a task is: its data, its model and its settings; how it is trained is the same for all of them."""
 
-import argparse
 import hashlib
+import math
+import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import Annotated, Any, ClassVar
 
 import torch
+from cyclopts import Parameter, Token
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,9 +18,81 @@ from torch.nn import functional
 LayerFactory = Callable[..., nn.Module]
 """Builds a recurrent layer; called and answering like `torch.nn.LSTM`."""
 
+State = Tensor | tuple[Tensor, Tensor]
+"""The state of a recurrent layer: h, or an LSTM's pair (h, c)."""
+
+ALIASES = {"builtin": "torch.nn", "manual": "rnn_parity.manual", "fused": "rnn_parity.manual.fused"}
+
 
 class TaskError(Exception):
     """What stops a task, in one line: data that cannot be had, or a loss that is no number."""
+
+
+def whole(least: int, most: float = math.inf) -> Parameter:
+    """Return how an option that is a whole number within limits is read."""
+    expected = f"expected a whole number from {least} {'up' if most == math.inf else f'to {most}'}"
+
+    def read(_: Any, tokens: Sequence[Token]) -> int:
+        text = tokens[0].value
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise ValueError(f"{expected}, came {text!r}")
+        return int(text)
+
+    return Parameter(converter=read)
+
+
+def _above_zero(_: Any, tokens: Sequence[Token]) -> float:
+    try:
+        value = float(text := tokens[0].value)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ValueError(f"expected a number above 0, came {text!r}")
+    return value
+
+
+Count = Annotated[int, whole(1)]
+Positive = Annotated[float, Parameter(converter=_above_zero)]
+
+
+def hidden(state: State) -> Tensor:
+    """Return a state's h: all of it, or an LSTM's first half."""
+    return state[0] if isinstance(state, tuple) else state
+
+
+def detached(state: State) -> State:
+    """Return a state without the graph that computed it: the values go on, the gradient ends there."""
+    return (state[0].detach(), state[1].detach()) if isinstance(state, tuple) else state.detach()
+
+
+def find_layer(name: str, kind: str, device: torch.device | str = "cpu") -> LayerFactory:
+    """Return the layer that an implementation's name stands for.
+
+    Args:
+        name: "builtin", "manual", "fused" or MODULE:ATTRIBUTE.
+        kind: the class an alias is asked for: "RNN", "GRU" or "LSTM".
+        device: where the layer is tried on a small input.
+
+    Returns:
+        The layer's class, or whatever else builds a layer.
+
+    Raises:
+        TaskError: nothing of that name can be imported, or what it names does not answer like `torch.nn.LSTM`.
+    """
+    path = f"{ALIASES[name]}:{kind}" if name in ALIASES else name
+    expected = f"expected a layer like torch.nn.{kind}, came {path!r}"
+    if ":" not in path:
+        raise TaskError(f"expected builtin, manual, fused or MODULE:ATTRIBUTE, came {name!r}")
+    try:
+        layer: LayerFactory = pkgutil.resolve_name(path)
+        with torch.no_grad():
+            output, _ = layer(3, 2, batch_first=True).to(device)(torch.zeros(1, 4, 3, device=device))
+        shape = tuple(output.shape)
+    except Exception as error:  # an import, and a call, run anybody's code
+        raise TaskError(f"{expected}: {' '.join(f'{type(error).__name__}: {error}'.split())}") from error
+    if shape != (1, 4, 2):
+        raise TaskError(f"{expected}: output of shape {shape} where (1, 4, 2) is due")
+    return layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,22 +115,28 @@ class Data:
     test_target: Tensor
     symbols: str = ""
 
+    def _tensors(self) -> dict[str, Tensor]:
+        return {name: tensor for name, tensor in vars(self).items() if isinstance(tensor, Tensor)}
+
     def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> "Data":
         """Return the data on a device, its real numbers in a dtype."""
-        names = ("train_input", "train_target", "test_input", "test_target")
-        tensors: dict[str, Tensor] = {name: getattr(self, name) for name in names}
         moved: dict[str, Any] = {
-            name: t.to(device, dtype if t.is_floating_point() else t.dtype) for name, t in tensors.items()
+            name: t.to(device, dtype if t.is_floating_point() else t.dtype) for name, t in self._tensors().items()
         }
         return replace(self, **moved)
 
-    def describe(self) -> dict[str, str | int]:
-        """Return the data's name, its sizes and the SHA-256 sum of its four tensors' bytes, in order."""
+    @cached_property
+    def sha256(self) -> str:
+        """The SHA-256 sum of the four tensors' bytes, in order, computed once."""
         digest = hashlib.sha256()
-        for tensor in (self.train_input, self.train_target, self.test_input, self.test_target):
+        for tensor in self._tensors().values():
             digest.update(tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def describe(self) -> dict[str, str | int]:
+        """Return the data's name, its sizes and its checksum."""
         sizes = {"train_examples": len(self.train_input), "test_examples": len(self.test_input)}
-        return {"name": self.name, **sizes, "sha256": digest.hexdigest()}
+        return {"name": self.name, **sizes, "sha256": self.sha256}
 
 
 @dataclass
@@ -79,9 +160,12 @@ class Run:
     seconds: list[float] = field(default_factory=list)
 
 
+@Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC):
     """A system to train; the defaults are those of a classification trained with Adam.
+
+    Every field is an option of the command line, explained there by its line in the class's docstring.
 
     Args:
         batch_size: examples in one step.
@@ -91,13 +175,13 @@ class Task(ABC):
     name: ClassVar[str]
     metric: ClassVar[str] = "accuracy"
     loss_name: ClassVar[str] = "cross-entropy (nats)"
-    clip: ClassVar[float | None] = None
+    clip: ClassVar[float] = math.inf
     """The norm that a step's gradients are clipped to, all parameters together."""
     mean_of_examples: ClassVar[bool] = False
     """Whether `loss` is the mean over a batch's examples, so that processes can share the batch."""
 
-    batch_size: int
-    learning_rate: float
+    batch_size: Count
+    learning_rate: Positive
 
     @property
     @abstractmethod
@@ -109,9 +193,10 @@ class Task(ABC):
     def epochs(self) -> int:
         """How often the training examples are seen where nobody says."""
 
-    @classmethod  # noqa: B027
-    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add the task's own options, if any; each is named like the field of the task that it sets."""
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """What the models learn, as a sentence for the picture."""
 
     @abstractmethod
     def load(self) -> Data:
@@ -165,10 +250,6 @@ class Task(ABC):
         """Return what is printed after the last epoch."""
         return ""
 
+    @abstractmethod
     def illustrate(self, axes: Axes, runs: Sequence[Run], data: Data) -> None:
-        """Draw what the trained models answer; by default, how the metric grew."""
-        for place, run in enumerate(runs):
-            epochs = range(1, len(run.metrics) + 1)
-            axes.plot(epochs, run.metrics, color=f"C{place}", marker=".", linewidth=1.5 * (len(runs) - place))
-        axes.set(xlabel="epoch", ylabel=self.metric)
-        axes.grid(alpha=0.3)
+        """Draw what the trained models answer, in the styles of `report.style`, and mark what is wrong."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rnn_parity.tasks.files import write_atomically
+from rnn_parity.tasks.report import write_atomically
 
 if TYPE_CHECKING:
     from rnn_parity.tests.meta.score import Hunt

@@ -5,10 +5,8 @@ import torch
 from torch import Tensor
 
 from rnn_parity.tasks.birnn import READOUTS, BidirectionalModel, Birnn
-from rnn_parity.tasks.command_line import main
-from rnn_parity.tasks.layers import find_layer
-from rnn_parity.tasks.task import Data
-from rnn_parity.tasks.training import train
+from rnn_parity.tasks.task import Data, find_layer
+from rnn_parity.tasks.train import train
 from rnn_parity.tests.training.trajectory import assert_same_trajectory
 
 HIDDEN = 5
@@ -85,10 +83,3 @@ def test_final_states_are_the_outputs_at_both_ends(implementation: str, kind: st
     images = torch.rand(4, 7, 8)
     forward, backward = model.recurrent(images)[0].chunk(2, -1)
     torch.testing.assert_close(model.features(images), torch.cat([forward[:, -1], backward[:, 0]], -1))
-
-
-@pytest.mark.parametrize("option", ["--readout", "--data"])
-def test_bad_input_is_a_usage_error(option: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(Birnn, [option, "x"])
-    assert f"argument {option}: invalid choice: 'x'" in capsys.readouterr().err.splitlines()[-1]

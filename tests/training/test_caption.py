@@ -9,12 +9,11 @@ from torch import nn
 
 from rnn_parity.tasks import data as data_module
 from rnn_parity.tasks.caption import SYMBOLS, Caption, named
-from rnn_parity.tasks.command_line import main
+from rnn_parity.tasks.cli import main
 from rnn_parity.tasks.data import load_digits
-from rnn_parity.tasks.layers import find_layer
-from rnn_parity.tasks.letters import WordModel, decode
-from rnn_parity.tasks.task import Data
-from rnn_parity.tasks.training import build, train
+from rnn_parity.tasks.task import Data, find_layer
+from rnn_parity.tasks.train import build, train
+from rnn_parity.tasks.words import WordModel, decode
 from rnn_parity.tests.training.trajectory import STEPS, assert_same_trajectory
 
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -92,9 +91,3 @@ def test_a_name_is_right_only_as_a_whole() -> None:
     assert task.evaluate(model, data) == 1.0
     data.test_target[:36, 1] += 1  # one letter in a tenth of the 360 names
     assert task.evaluate(model, data) == 0.9
-
-
-def test_unknown_data_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(Caption, ["--data", "x"])
-    assert "argument --data: invalid choice: 'x'" in capsys.readouterr().err.splitlines()[-1]

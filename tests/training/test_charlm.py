@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from rnn_parity.tasks.charlm import SYMBOLS, Charlm
-from rnn_parity.tasks.command_line import main
-from rnn_parity.tasks.layers import find_layer
-from rnn_parity.tasks.task import Data, TaskError
-from rnn_parity.tasks.text import decode, letters
-from rnn_parity.tasks.training import build, train
+from rnn_parity.tasks.cli import main
+from rnn_parity.tasks.data import decode, letters
+from rnn_parity.tasks.task import Data, TaskError, find_layer
+from rnn_parity.tasks.train import build, train
 from rnn_parity.tests.training.trajectory import assert_same_trajectory
 
 RESET_BEFORE = "rnn_parity.manual.textbook:ResetBeforeGRU"
@@ -184,24 +183,3 @@ def test_continuation_is_what_reading_it_whole_says() -> None:
     for end in range(len("now is"), len(text)):
         logits: Tensor = run.model(torch.tensor([[SYMBOLS.index(c) for c in text[:end]]]))[0]
         assert text[end] == SYMBOLS[logits[0, -1].argmax()]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--layer", "CNN"], "argument --layer: invalid choice: 'CNN'"),
-        (["--sampling", "x"], "argument --sampling: invalid choice: 'x'"),
-        (["--data", "x"], "argument --data: invalid choice: 'x'"),
-        (["--text", "no such file"], "argument --text: expected a file, came 'no such file'"),
-        (["--data", "zen", "--text", __file__], "argument --text: not allowed with argument --data"),
-        (["--prefix", "42!"], "argument --prefix: expected at least one letter a to z, came '42!'"),
-        (["--prefix", ""], "argument --prefix: expected at least one letter a to z, came ''"),
-    ],
-)
-def test_bad_options_are_usage_errors(
-    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(Charlm, ["--out", str(tmp_path / "out"), *options])
-    assert caught.value.code == 2
-    assert message in capsys.readouterr().err.splitlines()[-1]

@@ -3,8 +3,8 @@
 import pytest
 
 from rnn_parity.tasks.hello import Hello
-from rnn_parity.tasks.layers import find_layer
-from rnn_parity.tasks.training import train
+from rnn_parity.tasks.task import find_layer
+from rnn_parity.tasks.train import train
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rnn_parity.tasks.command_line import main
-from rnn_parity.tasks.layers import find_layer
 from rnn_parity.tasks.manytomany import SHAPES, ManyToMany
-from rnn_parity.tasks.training import train
+from rnn_parity.tasks.task import find_layer
+from rnn_parity.tasks.train import train
 from rnn_parity.tests.training.trajectory import assert_same_trajectory
 
 ANSWERS = {
@@ -112,9 +111,3 @@ def test_n_to_m_decodes_from_the_encoders_state() -> None:
     assert blank.shape[:2] == logits.shape[:2] == (4, 4)
     assert not blank.any()
     assert h_0 is states[0]
-
-
-def test_bad_input_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(ManyToMany, ["--shape", "x"])
-    assert "argument --shape: invalid choice: 'x'" in capsys.readouterr().err.splitlines()[-1]

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from rnn_parity.tasks.command_line import main
+from rnn_parity.tasks.cli import main
 from rnn_parity.tasks.mlp import Mlp
 from rnn_parity.tasks.task import Data
-from rnn_parity.tasks.training import train
+from rnn_parity.tasks.train import train
 
 
 def accuracies(device: str, data: Data, epochs: int) -> list[float]:
@@ -39,16 +39,3 @@ def test_digits_leave_plain_weights(device: str, tmp_path: Path, capsys: pytest.
     assert [tuple(w.shape) for w in weights.values()] == [(500, 64), (500,), (10, 500), (10,)]
     model.load_state_dict(weights)
     assert task.evaluate(model, data) >= 0.95
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--implementation", "manual"], "unrecognized arguments: --implementation manual"),
-        (["--data", "x"], "argument --data: invalid choice: 'x'"),
-    ],
-)
-def test_bad_input_is_a_usage_error(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(Mlp, options)
-    assert message in capsys.readouterr().err.splitlines()[-1]

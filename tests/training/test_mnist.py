@@ -5,12 +5,10 @@ from pathlib import Path
 import pytest
 
 from rnn_parity.tasks import data as data_module
-from rnn_parity.tasks.checkpoint import load_checkpoint
-from rnn_parity.tasks.command_line import main
-from rnn_parity.tasks.layers import find_layer
+from rnn_parity.tasks.cli import main
 from rnn_parity.tasks.mnist import Mnist
-from rnn_parity.tasks.task import Data
-from rnn_parity.tasks.training import train
+from rnn_parity.tasks.task import Data, find_layer
+from rnn_parity.tasks.train import load_checkpoint, train
 
 
 def test_one_epoch_reaches_94_percent(implementation: str, device: str, mnist_data: Data) -> None:

@@ -1,7 +1,7 @@
 """seq2seq spells and reads numbers with the built-in and with the manual layer."""
 
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -12,15 +12,14 @@ from torch.nn import functional
 from torch.testing import assert_close
 
 from rnn_parity.tasks import seq2seq
-from rnn_parity.tasks.command_line import main
-from rnn_parity.tasks.layers import find_layer
-from rnn_parity.tasks.letters import PADDING, WordModel, decode, lengths
-from rnn_parity.tasks.seq2seq import CONTEXTS, DIRECTIONS, KEEP, LAYERS, SYMBOLS, Seq2seq, start_by_keeping
-from rnn_parity.tasks.spelling import spell, value
-from rnn_parity.tasks.task import Data, Run
-from rnn_parity.tasks.training import build, train
+from rnn_parity.tasks.cli import main
+from rnn_parity.tasks.seq2seq import KEEP, SYMBOLS, Seq2seq, start_by_keeping
+from rnn_parity.tasks.task import Data, Run, find_layer
+from rnn_parity.tasks.train import build, train
+from rnn_parity.tasks.words import PADDING, WordModel, decode, lengths, spell
 from rnn_parity.tests.training.trajectory import assert_same_trajectory
 
+CONTEXTS, DIRECTIONS, LAYERS = ("state", "input"), ("to-words", "to-digits"), ("RNN", "GRU", "LSTM")
 SMALL = Seq2seq(numbers=1000, hidden_size=96, batch_size=32, learning_rate=0.01)
 SMALL_EPOCHS = 15
 
@@ -75,7 +74,6 @@ def test_no_number_is_both_learned_and_held_out(direction: str) -> None:
     learned, held_out = (list(map(int, part)) for part in digits)
     assert sorted(learned + held_out) == list(range(10_000))
     assert [list(map(spell, part)) for part in (learned, held_out)] == words
-    assert list(map(value, words[1])) == held_out
     assert len({len(number) for number in digits[1]}) > 2
 
 
@@ -151,18 +149,7 @@ def test_another_layer_learns(implementation: str, layer: str, context: str) -> 
 
 
 def test_the_picture_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    @dataclass(frozen=True, kw_only=True)
-    class Small(Seq2seq):
-        numbers: int = 100
-
     options = ["--epochs", "1", "--direction", "to-digits", "--context", "input", "--layer", "LSTM", "--device", "cpu"]
-    main(Small, [*options, "--out", str(tmp_path)])
+    main(Seq2seq, ["--numbers", "100", *options, "--out", str(tmp_path)])
     assert "seq2seq, data to-digits, cpu" in capsys.readouterr().out
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
-
-
-@pytest.mark.parametrize("option", ["--direction", "--context", "--layer"])
-def test_an_unknown_choice_is_a_usage_error(option: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(Seq2seq, [option, "x"])
-    assert f"argument {option}: invalid choice: 'x'" in capsys.readouterr().err.splitlines()[-1]

@@ -7,11 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnn_parity.tasks.command_line import main
-from rnn_parity.tasks.layers import find_layer
+from rnn_parity.tasks.cli import main
 from rnn_parity.tasks.stateful import Stateful, StatefulModel
-from rnn_parity.tasks.task import Data, TaskError
-from rnn_parity.tasks.training import train
+from rnn_parity.tasks.task import Data, TaskError, find_layer
+from rnn_parity.tasks.train import train
 from rnn_parity.tests.training.trajectory import assert_same_trajectory
 
 
@@ -100,9 +99,3 @@ def test_an_attached_state_is_an_error_of_one_line(tmp_path: Path) -> None:
         main(Stateful, ["--state", "attached", "--device", "cpu", "--out", str(tmp_path)])
     (line,) = str(caught.value.code).splitlines()
     assert line.startswith("stateful: cannot go back through the state of the window before: Trying to backward")
-
-
-def test_bad_input_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(Stateful, ["--state", "x"])
-    assert "argument --state: invalid choice: 'x'" in capsys.readouterr().err.splitlines()[-1]

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from rnn_parity.tasks.hello import Hello
-from rnn_parity.tasks.layers import find_layer
 from rnn_parity.tasks.mnist import Mnist
-from rnn_parity.tasks.task import Data, LayerFactory, Task
+from rnn_parity.tasks.task import Data, LayerFactory, Task, find_layer
 from rnn_parity.tests.training.trajectory import STEPS, assert_same_trajectory, expected, new_model, trajectory
 
 

@@ -23,9 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rnn_parity.judge.core.bounds import COPIES, FACTOR, unit_roundoff
-from rnn_parity.tasks.layers import find_layer
-from rnn_parity.tasks.task import Data, LayerFactory, Task
-from rnn_parity.tasks.training import Step, build, cpu_threads, steps
+from rnn_parity.tasks.task import Data, LayerFactory, Task, find_layer
+from rnn_parity.tasks.train import build, cpu_threads, step
 
 STEPS = 50
 SEED = 0
@@ -50,10 +49,11 @@ def trajectory(task: Task, model: nn.Module, data: Data) -> Trajectory:
     optimizer = task.optimizer(model)
     order = torch.Generator().manual_seed(SEED)
 
-    def unending() -> Iterator[Step]:
+    def unending() -> Iterator[tuple[float, float]]:
         while True:
             model.train()
-            yield from steps(task, optimizer, task.losses(model, data, task.batches(data, order)))
+            for loss in task.losses(model, data, task.batches(data, order)):
+                yield loss.item(), step(task, optimizer, loss)
 
     with cpu_threads(1):
         torch.manual_seed(SEED)

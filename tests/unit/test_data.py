@@ -1,29 +1,43 @@
-"""Data files are held against their checksums every time; a damaged one is never trained on."""
+"""Data files are held against their checksums whenever they are read; a damaged one is never trained on."""
 
 import gzip
 import hashlib
-import io
 import os
 import struct
 import subprocess
 import sys
-import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import Request
+from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torchvision.datasets import MNIST
 
-from rnn_parity.tasks.data import load_digits, load_mnist
+from rnn_parity.tasks import data as data_module
+from rnn_parity.tasks.charlm import Charlm
+from rnn_parity.tasks.cli import main
+from rnn_parity.tasks.data import (
+    SYMBOLS,
+    decode,
+    encode,
+    letters,
+    load_digits,
+    load_mnist,
+    load_time_machine,
+    load_zen,
+    read_text,
+)
 from rnn_parity.tasks.task import TaskError
 
-IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
-RAW = Path("MNIST", "raw")
+IMAGES, LABELS, TEXT = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "timemachine.txt"
+CONTENT = b"A Machine, by X. Y.\n\n\nChapter 1\n\xe2\x80\x94It's ti-\nme."
+NOWHERE = "http://127.0.0.1:9/"  # the port that discards
 
 
 def idx(content: np.ndarray) -> bytes:
@@ -34,7 +48,7 @@ def idx(content: np.ndarray) -> bytes:
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small MNIST in a folder of its own, known to torchvision by its checksums; downloads fail."""
+    """A small MNIST and a short text in a folder of their own, known by their checksums; downloads fail."""
     random = np.random.default_rng(0)
     folder = tmp_path / "mirror"
     folder.mkdir()
@@ -45,22 +59,41 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             name = f"{part}-{kind}-ubyte.gz"
             (folder / name).write_bytes(content)
             resources.append((name, hashlib.md5(content).hexdigest()))
+    (folder / TEXT).write_bytes(CONTENT)
     monkeypatch.setattr(MNIST, "resources", resources)
-    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr(data_module, "TIME_MACHINE_HASH", f"sha1:{hashlib.sha1(CONTENT).hexdigest()}")
+    serve_from(NOWHERE, monkeypatch)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("RNN_PARITY_DATA", str(tmp_path / "cache"))
     monkeypatch.setenv("RNN_PARITY_MNIST", str(folder))
+    monkeypatch.setenv("RNN_PARITY_TEXT", str(folder))
     return folder
 
 
-def unreachable(request: Request) -> None:
-    raise URLError("unreachable")
+def serve_from(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MNIST, "mirrors", [NOWHERE, server])  # the first never answers
+    monkeypatch.setattr(data_module, "TIME_MACHINE_SERVERS", (server,))
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args: Any) -> None:
+        pass
 
 
 @pytest.fixture
-def cache(mirror: Path, tmp_path: Path) -> Path:
-    """The cache, filled."""
-    load_mnist()
-    return tmp_path / "cache" / RAW
+def served(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The mirror's folder on a server, from which it is downloaded."""
+    no_mirror(monkeypatch)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(mirror))) as server:
+        serve_from(f"http://127.0.0.1:{server.server_port}/", monkeypatch)
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield
+        server.shutdown()
+
+
+def no_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RNN_PARITY_MNIST")
+    monkeypatch.delenv("RNN_PARITY_TEXT")
 
 
 def truncate(file: Path) -> None:
@@ -77,26 +110,31 @@ def flip_a_byte(file: Path) -> None:
     file.write_bytes(content)
 
 
+def load() -> tuple[str, str]:
+    """What is trained on: the images' checksum, and the text."""
+    return load_mnist().sha256, load_time_machine()
+
+
 damages = pytest.mark.parametrize("damage", [truncate, empty, flip_a_byte])
-names = pytest.mark.parametrize("name", [IMAGES, LABELS])
+names = pytest.mark.parametrize("name", [IMAGES, LABELS, TEXT])
 
 
-def assert_whole(cache: Path) -> None:
-    found = {file.name: hashlib.md5(file.read_bytes()).hexdigest() for file in cache.iterdir()}
-    assert found == dict(MNIST.resources)
+def files(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.rglob("*.*") if file.is_file()}
 
 
 def test_mirror_fills_the_cache_and_the_cache_is_enough(
     mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = load_mnist()
-    assert_whole(tmp_path / "cache" / RAW)
-    monkeypatch.delenv("RNN_PARITY_MNIST")
-    second = load_mnist()
-    assert first.train_input.shape == (6, 28, 28)
-    assert first.test_target.shape == (3,)
-    assert round(255 * float(first.train_input.max())) == 9
-    assert first.describe() == second.describe()
+    first = load()
+    assert files(tmp_path / "cache") == files(mirror)
+    no_mirror(monkeypatch)
+    assert load() == first
+    assert first[1] == letters(CONTENT.decode())
+    data = load_mnist()
+    assert data.train_input.shape == (6, 28, 28)
+    assert data.test_target.shape == (3,)
+    assert round(255 * float(data.train_input.max())) == 9
 
 
 @damages
@@ -105,100 +143,86 @@ def test_damaged_file_in_the_mirror_is_refused(
     mirror: Path, tmp_path: Path, damage: Callable[[Path], None], name: str
 ) -> None:
     damage(mirror / name)
-    with pytest.raises(TaskError, match=rf"{mirror / name} is damaged: expected MD5 \w{{32}}, came \w{{32}}$"):
-        load_mnist()
-    assert not (tmp_path / "cache" / RAW / name).exists()
+    with pytest.raises(TaskError, match=rf"cannot take {name} from RNN_PARITY_\w+={mirror}: .*expected .* but got"):
+        load()
+    assert name not in files(tmp_path / "cache")
 
 
-def test_file_missing_from_the_mirror_is_named(mirror: Path) -> None:
-    (mirror / LABELS).unlink()
-    with pytest.raises(TaskError, match=f"cannot read {mirror / LABELS}: No such file"):
-        load_mnist()
+@names
+def test_file_missing_from_the_mirror_is_named(mirror: Path, name: str) -> None:
+    (mirror / name).unlink()
+    with pytest.raises(TaskError, match=f"cannot take {name} from RNN_PARITY_.*: .*No such file"):
+        load()
 
 
+@pytest.mark.usefixtures("served")
 @damages
 @names
-def test_damaged_file_in_the_cache_is_named_and_copied_again(
-    cache: Path, damage: Callable[[Path], None], name: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    before = load_mnist().describe()
-    damage(cache / name)
-    assert load_mnist().describe() == before
-    assert f"{cache / name} is damaged" in caplog.text
-    assert_whole(cache)
-
-
-@damages
 def test_damaged_file_in_the_cache_is_downloaded_again(
-    cache: Path, mirror: Path, damage: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+    mirror: Path, tmp_path: Path, damage: Callable[[Path], None], name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = load_mnist().describe()
-    damage(cache / IMAGES)
-    monkeypatch.delenv("RNN_PARITY_MNIST")
-    serve(mirror, monkeypatch)
-    assert load_mnist().describe() == before
-    assert_whole(cache)
+    before = load()
+    capsys.readouterr()
+    (file,) = (tmp_path / "cache").rglob(name)
+    damage(file)
+    assert load() == before
+    assert capsys.readouterr().out == f"downloading {name}\n" * (1 if name == TEXT else 2)
+    assert files(tmp_path / "cache") == files(mirror)
 
 
-def serve(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let downloads succeed with the mirror's files."""
-
-    def open_copy(request: Request) -> io.BytesIO:
-        content = (mirror / Path(request.full_url).name).read_bytes()
-        response = io.BytesIO(content)
-        response.__dict__.update(url=request.full_url, length=len(content))
-        return response
-
-    monkeypatch.setattr(urllib.request, "urlopen", open_copy)
-
-
+@pytest.mark.usefixtures("served")
 @damages
-def test_damaged_download_is_refused_and_the_rest_is_kept(
-    mirror: Path, tmp_path: Path, damage: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    damage(mirror / LABELS)
-    monkeypatch.delenv("RNN_PARITY_MNIST")
-    serve(mirror, monkeypatch)
-    with pytest.raises(TaskError, match=r"File not found or corrupted"):
-        load_mnist()
-    assert [file.name for file in (tmp_path / "cache" / RAW).iterdir()] == [IMAGES]
+@names
+def test_damaged_download_is_refused(mirror: Path, tmp_path: Path, damage: Callable[[Path], None], name: str) -> None:
+    damage(mirror / name)
+    with pytest.raises(TaskError, match=f"cannot download {name} "):
+        load()
+    assert name not in files(tmp_path / "cache")
 
 
-def test_unpacked_files_in_the_cache_are_not_trusted(cache: Path) -> None:
-    before = load_mnist().describe()
+def test_unpacked_files_in_the_cache_are_not_trusted(mirror: Path, tmp_path: Path) -> None:
+    before = load()
     for name, _ in MNIST.resources:
-        content = gzip.decompress((cache / name).read_bytes())
-        (cache / name).with_suffix("").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert load_mnist().describe() == before
+        file = tmp_path / "cache" / "MNIST" / "raw" / name
+        content = gzip.decompress(file.read_bytes())
+        file.with_suffix("").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert load() == before
 
 
 def test_many_at_once_leave_a_whole_cache(mirror: Path, tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: load_mnist().describe(), range(16)))
-    assert all(one == found[0] for one in found)
-    assert_whole(tmp_path / "cache" / RAW)
+        found = set(pool.map(lambda _: load_time_machine(), range(16)))
+    assert found == {letters(CONTENT.decode())}
+    assert files(tmp_path / "cache") == {TEXT: CONTENT}
 
 
-def test_no_network_names_what_is_missing_and_both_ways_on(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("RNN_PARITY_MNIST")
+@pytest.mark.parametrize(
+    ("loader", "parts"),
+    [
+        (load_mnist, (IMAGES, "RNN_PARITY_MNIST=FOLDER", "--data digits")),
+        (load_time_machine, (TEXT, "RNN_PARITY_TEXT=FOLDER", "--text FILE or --data zen")),
+    ],
+)
+@pytest.mark.usefixtures("mirror")
+def test_no_network_names_what_is_missing_and_the_ways_on(
+    loader: Callable[[], object], parts: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_mirror(monkeypatch)
     with pytest.raises(TaskError) as caught:
-        load_mnist()
-    message = str(caught.value)
-    assert "\n" not in message
-    for part in (IMAGES, LABELS, "unreachable", "RNN_PARITY_MNIST=FOLDER", "--data digits"):
-        assert part in message
+        loader()
+    assert "\n" not in str(caught.value)
+    for part in ("cannot download", *parts):
+        assert part in str(caught.value)
 
 
 def test_no_network_ends_the_command_with_one_line(tmp_path: Path) -> None:
-    nowhere = "http://127.0.0.1:9"  # the port that discards
-    environment = {key: value for key, value in os.environ.items() if key != "RNN_PARITY_MNIST"}
-    environment |= {"RNN_PARITY_DATA": str(tmp_path), "http_proxy": nowhere, "https_proxy": nowhere}
-    command = [sys.executable, "-m", "rnn_parity.tasks.mnist"]
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    environment = {key: value for key, value in os.environ.items() if key != "RNN_PARITY_TEXT"}
+    environment |= {"RNN_PARITY_DATA": str(tmp_path), "http_proxy": NOWHERE, "https_proxy": NOWHERE}
+    command = [sys.executable, "-m", "rnn_parity.tasks.charlm"]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("mnist: ")
-    assert "RNN_PARITY_MNIST=FOLDER" in done.stderr
+    assert done.stderr.startswith(f"charlm: cannot download {TEXT} (")
 
 
 def test_digits_are_split_evenly() -> None:
@@ -207,3 +231,32 @@ def test_digits_are_split_evenly() -> None:
     assert data.test_input.shape == (360, 8, 8)
     assert float(data.train_input.max()) == 1.0
     assert set(torch.bincount(data.test_target).tolist()) <= {35, 36, 37}
+
+
+def test_all_but_letters_become_one_space() -> None:
+    assert letters(CONTENT.decode()) == "a machine by x y chapter it s ti me "
+    assert decode(encode(SYMBOLS)) == SYMBOLS
+    assert encode(" az").tolist() == [0, 1, 26]
+
+
+def test_the_zen_comes_with_python(capfd: pytest.CaptureFixture[str]) -> None:
+    assert load_zen().startswith("the zen of python by tim peters beautiful is better than ugly ")
+    assert load_zen().endswith("let s do more of those ")
+    assert capfd.readouterr().out == ""
+
+
+def test_unreadable_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match=r"^cannot read .*: Is a directory$"):
+        read_text(tmp_path)
+    (tmp_path / "image").write_bytes(b"\x89PNG")
+    with pytest.raises(TaskError, match=r"^expected a text in UTF-8, came .*image: invalid start byte at byte 0$"):
+        read_text(tmp_path / "image")
+
+
+def test_too_short_a_text_ends_the_command_with_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "short.txt"
+    file.write_text("x" * 399)
+    with pytest.raises(SystemExit) as caught:
+        main(Charlm, ["--text", str(file), "--device", "cpu", "--out", str(tmp_path / "out")])
+    expected = f"charlm: expected a text of at least 400 letters and spaces, came {file} with 399"
+    assert caught.value.code == expected

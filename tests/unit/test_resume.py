@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from rnn_parity.tasks import training
-from rnn_parity.tasks.command_line import main
+from rnn_parity.tasks import train
+from rnn_parity.tasks.cli import main
 from rnn_parity.tasks.hello import Hello
 from rnn_parity.tasks.mnist import Mnist
+from rnn_parity.tasks.task import Run
 
 OPTIONS = ("--data", "digits", "--epochs", "4", "--seed", "2", "--device", "cpu")
 SECONDS = "training_seconds_per_epoch"
@@ -53,16 +54,12 @@ def test_fewer_epochs_first(tmp_path: Path, unbroken: Path, capsys: pytest.Captu
 def test_interrupted_in_an_epoch(
     tmp_path: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    steps_taken = 0
-
-    def check(loss: float, step: int, task: object) -> None:
-        nonlocal steps_taken
-        steps_taken = step
-        if step == 60:
+    def check(task: object, run: Run) -> None:
+        if len(run.losses) == 60:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(training, "_check", check)
+        patched.setattr(train, "check", check)
         with pytest.raises(SystemExit) as caught:
             main(Mnist, [*OPTIONS, "--out", str(tmp_path)])
     assert caught.value.code == 130

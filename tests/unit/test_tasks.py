@@ -3,25 +3,35 @@
 import io
 import json
 import runpy
+import subprocess
 import sys
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from rnn_parity.tasks import TASKS, training
-from rnn_parity.tasks.checkpoint import load_checkpoint
-from rnn_parity.tasks.command_line import main
-from rnn_parity.tasks.files import write_atomically
+from rnn_parity.tasks import TASKS, train
+from rnn_parity.tasks.birnn import Birnn
+from rnn_parity.tasks.caption import Caption
+from rnn_parity.tasks.charlm import Charlm
+from rnn_parity.tasks.cli import main
+from rnn_parity.tasks.forecast import Forecast
+from rnn_parity.tasks.gallery import task_type
 from rnn_parity.tasks.hello import Hello
-from rnn_parity.tasks.layers import find_layer
+from rnn_parity.tasks.manytomany import ManyToMany
+from rnn_parity.tasks.mlp import Mlp
 from rnn_parity.tasks.mnist import Mnist
-from rnn_parity.tasks.task import Data, Task
+from rnn_parity.tasks.report import centred_mean, write_atomically
+from rnn_parity.tasks.seq2seq import Seq2seq
+from rnn_parity.tasks.stateful import Stateful
+from rnn_parity.tasks.task import Data, Task, find_layer
+from rnn_parity.tasks.train import load_checkpoint
 
 DIGITS = ["--data", "digits", "--epochs", "1"]
 
@@ -46,45 +56,78 @@ def run(task: type[Task], out: Path, *options: str) -> None:
     main(task, [*options, "--device", "cpu", "--out", str(out)])
 
 
+SEED = f"expected a whole number from 0 to {2**64 - 1}"
+LAYER = "--implementation: expected a layer like torch.nn.RNN"
+
+
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("task", "options", "message"),
     [
-        (["--implementation", "x"], "expected builtin, manual, fused or MODULE:ATTRIBUTE, came 'x'"),
-        (["--implementation", "builtin", "nowhere:RNN"], "came 'nowhere:RNN': ModuleNotFoundError"),
-        (["--implementation", "torch.nn:Nothing"], "came 'torch.nn:Nothing': AttributeError"),
-        (["--implementation", ":"], "expected a layer that can be imported, came ':'"),
-        (["--implementation", "math:pi"], "expected a layer like torch.nn.RNN, came 'math:pi': TypeError"),
-        (
-            ["--implementation", "torch.nn:Linear"],
-            "expected a layer like torch.nn.RNN, came 'torch.nn:Linear'",
-        ),
-        (["--implementation"], "argument --implementation: expected at least one argument"),
-        (["--epochs", "0"], "argument --epochs: expected a whole number from 1 up, came '0'"),
-        (["--epochs", "-1"], "argument --epochs: expected a whole number from 1 up, came '-1'"),
-        (["--epochs", "1.5"], "argument --epochs: expected a whole number from 1 up, came '1.5'"),
-        (["--seed", "x"], f"argument --seed: expected a whole number from 0 to {2**64 - 1}, came 'x'"),
-        (["--seed", f"{2**64}"], f"argument --seed: expected a whole number from 0 to {2**64 - 1}, came"),
-        (["--threads", "0"], "argument --threads: expected a whole number from 1 to "),
-        (["--device", "abacus"], "argument --device: expected a device like cpu or cuda:0, came 'abacus'"),
-        (["--device", "meta"], "argument --device: expected a device like cpu or cuda:0, came 'meta'"),
-        (["--device", "cuda:99"], "argument --device: expected a device like cpu or cuda:0, came 'cuda:99'"),
-        (["--out", __file__], f"argument --out: expected a folder to write to, came {__file__!r}"),
+        (Hello, "--implementation x", "expected builtin, manual, fused or MODULE:ATTRIBUTE, came 'x'"),
+        (Hello, "--implementation builtin nowhere:RNN", f"{LAYER}, came 'nowhere:RNN': ModuleNotFoundError"),
+        (Hello, "--implementation torch.nn:Nothing", f"{LAYER}, came 'torch.nn:Nothing': AttributeError"),
+        (Hello, "--implementation :", f"{LAYER}, came ':'"),
+        (Hello, "--implementation math:pi", f"{LAYER}, came 'math:pi': TypeError"),
+        (Hello, "--implementation torch.nn:Linear", f"{LAYER}, came 'torch.nn:Linear'"),
+        (Hello, "--implementation", "--implementation requires at least 1 element"),
+        (Hello, "--epochs 0", "--epochs: expected a whole number from 1 up, came '0'"),
+        (Hello, "--epochs -1", "--epochs: expected a whole number from 1 up, came '-1'"),
+        (Hello, "--hidden-size 1.5", "--hidden-size: expected a whole number from 1 up, came '1.5'"),
+        (Hello, "--learning-rate nan", "--learning-rate: expected a number above 0, came 'nan'"),
+        (Hello, "--learning-rate x", "--learning-rate: expected a number above 0, came 'x'"),
+        (Hello, "--batch-size 2", "Unknown option: --batch-size"),
+        (Hello, "--seed x", f"--seed: {SEED}, came 'x'"),
+        (Hello, f"--seed {2**64}", f"--seed: {SEED}, came '{2**64}'"),
+        (Hello, "--threads 0", "--threads: expected a whole number from 1 to "),
+        (Hello, "--device abacus", "expected a device like cpu or cuda:0, came 'abacus'"),
+        (Hello, "--device meta", "expected a device like cpu or cuda:0, came 'meta'"),
+        (Hello, "--device cuda:99", "expected a device like cpu or cuda:0, came 'cuda:99'"),
+        (Hello, f"--out {__file__}", f"--out: expected a folder to write to, came {__file__!r}"),
+        (Mlp, "--implementation manual", "Unknown option: --implementation"),
+        (Mnist, "--data x", 'Invalid value "x" for --data. Choose from: "mnist", "digits".'),
+        (Birnn, "--readout x", 'Invalid value "x" for --readout. Choose from: "last", "final".'),
+        (Caption, "--data x", 'Invalid value "x" for --data.'),
+        (Charlm, "--layer CNN", 'Invalid value "CNN" for --layer.'),
+        (Charlm, "--sampling x", 'Invalid value "x" for --sampling.'),
+        (Charlm, "--text no-file", "expected a file, came 'no-file'"),
+        (Charlm, f"--data zen --text {__file__}", "Mutually exclusive"),
+        (Charlm, "--prefix 42!", "expected at least one letter a to z, came '42!'"),
+        (Charlm, "--prefix=", "expected at least one letter a to z, came ''"),
+        (Forecast, "--layer RNN", 'Invalid value "RNN" for --layer.'),
+        (Forecast, "--ahead 51", "--ahead: expected a whole number from 1 to 50, came '51'"),
+        (ManyToMany, "--shape x", 'Invalid value "x" for --shape.'),
+        (Seq2seq, "--direction x", 'Invalid value "x" for --direction.'),
+        (Seq2seq, "--context x", 'Invalid value "x" for --context.'),
+        (Stateful, "--state x", 'Invalid value "x" for --state.'),
     ],
 )
-def test_bad_input_is_a_usage_error(
-    options: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+def test_bad_input_is_a_usage_error_of_one_line(
+    task: type[Task], options: str, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(Hello, ["--out", str(tmp_path), *options])
+        main(task, ["--out", str(tmp_path), *options.split()])
     assert caught.value.code == 2
-    assert message in capsys.readouterr().err.splitlines()[-1]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"rnn_parity.tasks.{task.name}: ")
+    assert message in line
     assert not list(tmp_path.iterdir())
 
 
-def test_unknown_data_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(Mnist, ["--data", "x"])
-    assert "argument --data: invalid choice: 'x'" in capsys.readouterr().err.splitlines()[-1]
+@pytest.mark.parametrize("name", TASKS)
+def test_sizes_and_rates_are_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(task_type(name), ["--help"])
+    text = capsys.readouterr().out
+    for option in ("--hidden-size", "--learning-rate", "--epochs", "--seed", "--device", "--threads", "--resume"):
+        assert option in text
+    assert ("--batch-size" in text) == (name not in ("hello", "stateful"))
+
+
+def test_an_option_reaches_the_model(tmp_path: Path) -> None:
+    run(Mnist, tmp_path, *DIGITS, "--hidden-size", "5", "--num-layers", "2", "--batch-size", "500")
+    weights = torch.load(tmp_path / "builtin" / "model.ckpt", weights_only=True)
+    assert weights["recurrent.weight_hh_l1"].shape == (20, 5)
+    metrics = json.loads((tmp_path / "builtin" / "metrics.json").read_text())
+    assert len(metrics["loss_per_step"]) == 3
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -104,7 +147,7 @@ def test_plain_lines_off_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_progress_bar_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    monkeypatch.setattr(training, "tqdm", partial(tqdm, mininterval=0))
+    monkeypatch.setattr(train, "tqdm", partial(tqdm, mininterval=0))
     run(Mnist, tmp_path, *DIGITS)
     assert "\repoch 1/1: " in terminal.getvalue()
     assert "loss=" in terminal.getvalue()
@@ -127,7 +170,7 @@ def test_implementations_are_compared(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_metrics_tell_the_whole_run(tmp_path: Path) -> None:
     run(Mnist, tmp_path, *DIGITS, "--epochs", "2", "--seed", "3")
     metrics = json.loads((tmp_path / "builtin" / "metrics.json").read_text())
-    settings = {"batch_size": 64, "learning_rate": 0.01, "hidden_size": 64, "data": "digits"}
+    settings = {"batch_size": 64, "learning_rate": 0.01, "hidden_size": 64, "num_layers": 1, "data": "digits"}
     assert metrics["settings"] == settings | {
         "epochs": 2, "seed": 3, "threads": 1, "processes": 1, "device": "cpu",
     }  # fmt: skip
@@ -172,7 +215,7 @@ def test_every_epoch_of_every_seed_has_an_order_of_its_own() -> None:
     task = Orders(data="digits")
     data = task.load()
     for seed in (0, 1, 2**32, 2**64 - 1):
-        training.train(task, nn.LSTM, data, epochs=3, seed=seed, report=lambda line: None)
+        train.train(task, nn.LSTM, data, epochs=3, seed=seed, report=lambda line: None)
     assert len({tuple(order) for order in task.seen}) == 4 * 3
     assert all(sorted(order) == list(range(len(data.train_input))) for order in task.seen)
 
@@ -206,3 +249,29 @@ def test_all_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split()[2] for line in lines] == [f"rnn_parity.tasks.{name}" for name in TASKS]
     package = Path(sys.modules["rnn_parity.tasks"].__path__[0])
     assert all((package / f"{name}.py").is_file() for name in TASKS)
+
+
+def test_the_data_is_hashed_once_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sums: list[str] = []
+    compute = Data.sha256.func
+    counted = cached_property(lambda data: sums.append(compute(data)) or sums[-1])
+    counted.__set_name__(Data, "sha256")
+    monkeypatch.setattr(Data, "sha256", counted)
+    run(Hello, tmp_path, "--implementation", "builtin", "manual")
+    assert len(sums) == 1
+
+
+def test_a_missing_extra_is_named_with_the_command() -> None:
+    hide = "import sys; sys.modules['pooch'] = None; sys.argv = ['-m']; import importlib.util as u; f = u.find_spec; "
+    hide += "u.find_spec = lambda n, *a: None if n == 'pooch' else f(n, *a); "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{hide}import rnn_parity.tasks"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "the tasks need pooch: pip install 'rnn-parity[tasks]'\n"
+
+
+def test_a_mean_does_not_lag() -> None:
+    line = np.arange(100.0)
+    np.testing.assert_allclose(centred_mean(list(line), 5)[:-5], line[:-5])
+    np.testing.assert_allclose(centred_mean([1.0, 5.0, 3.0], 1), [1.0, 3.0, 4.0])

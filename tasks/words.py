@@ -1,4 +1,4 @@
-"""Words as letters: their codes, a decoder that writes them letter by letter, and the tasks that answer in words."""
+"""Words as letters: numbers in English, a decoder that writes letter by letter, and the tasks that answer in words."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,11 +10,42 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from .state import State, hidden
-from .task import Data, LayerFactory, Task
+from .task import Data, LayerFactory, State, Task, hidden
 
 PADDING, START, END = range(3)
 SIGNS = "_<>"  # stand for them, in this order, in front of an alphabet's letters
+
+# fmt: off
+UNITS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)
+# fmt: on
+TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+LIMIT = 1_000_000
+
+
+def spell(number: int) -> str:
+    """Return a number in words, as "four hundred seven" for 407.
+
+    Args:
+        number: from 0 to 999,999.
+
+    Raises:
+        ValueError: the number is out of range.
+    """
+    if not 0 <= number < LIMIT:
+        raise ValueError(f"expected a number from 0 to {LIMIT - 1}, came {number}")
+    if number < 20:
+        return UNITS[number]
+    if number < 100:
+        return _join(TENS[number // 10], number % 10)
+    name, size = ("hundred", 100) if number < 1000 else ("thousand", 1000)
+    return _join(f"{spell(number // size)} {name}", number % size)
+
+
+def _join(words: str, rest: int) -> str:
+    return f"{words} {spell(rest)}" if rest else words
 
 
 def encode(words: Sequence[str], symbols: str) -> Tensor:
@@ -160,6 +191,6 @@ class WordTask(Task):
         """Return the share of test examples with every letter right."""
         return (self.predict(model, data.test_input) == data.test_target).all(1).double().mean().item()
 
-    def words(self, model: nn.Module, data: Data, count: int) -> list[str]:
-        """Return what the model writes for the first test examples."""
+    def words(self, model: nn.Module, data: Data, count: int | None = None) -> list[str]:
+        """Return what the model writes for the first test examples, for all by default."""
         return decode(self.predict(model, data.test_input[:count]), data.symbols)

@@ -1,12 +1,12 @@
-"""Words as letters, and the decoder that the tasks answering in words share."""
+"""Numbers in English, words as letters, and the decoder that the tasks answering in words share."""
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from rnn_parity.tasks.letters import END, PADDING, SIGNS, START, Decoder, decode, encode, lengths
-from rnn_parity.tasks.state import State
+from rnn_parity.tasks.task import State, detached, hidden
+from rnn_parity.tasks.words import END, PADDING, SIGNS, START, Decoder, decode, encode, lengths, spell
 
 SYMBOLS = SIGNS + "abc"
 HIDDEN = 12
@@ -89,3 +89,46 @@ def test_a_state_begins_with_h_0_and_zeros(kind: str) -> None:
     words = torch.tensor([[3, END], [4, 5]])
     expected, _ = decoder(torch.tensor([[START, 3], [START, 4]]), state)
     assert_close(decoder.teach(words, state), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("pair", [False, True], ids=["h", "h and c"])
+def test_a_detached_state_keeps_its_values(pair: bool) -> None:
+    h, c = torch.randn(2, 1, 2, 3, requires_grad=True).unbind()
+    found = detached((h, c) if pair else h)
+    assert isinstance(found, tuple) == pair
+    assert torch.equal(hidden(found), h)
+    for part, source in zip(found if isinstance(found, tuple) else (found,), (h, c), strict=False):
+        assert torch.equal(part, source)
+        assert not part.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    {
+        0: "zero",
+        13: "thirteen",
+        20: "twenty",
+        44: "forty four",
+        100: "one hundred",
+        407: "four hundred seven",
+        811: "eight hundred eleven",
+        1000: "one thousand",
+        9090: "nine thousand ninety",
+        65_536: "sixty five thousand five hundred thirty six",
+        100_001: "one hundred thousand one",
+        999_999: "nine hundred ninety nine thousand nine hundred ninety nine",
+    }.items(),
+)
+def test_numbers_in_words(number: int, words: str) -> None:
+    assert spell(number) == words
+
+
+def test_every_number_has_a_name_of_its_own() -> None:
+    numbers = [*range(20_000), *range(20_000, 1_000_000, 997)]
+    assert len({spell(number) for number in numbers}) == len(numbers)
+
+
+@pytest.mark.parametrize("number", [-1, 1_000_000])
+def test_a_number_out_of_range_is_refused(number: int) -> None:
+    with pytest.raises(ValueError, match=f"expected a number from 0 to 999999, came {number}"):
+        spell(number)
