@@ -69,11 +69,20 @@ def judge_right_and_wrong(path: Path) -> None:
     wrong = [PLANTED[defect, "gru"] for defect in WRONG]
     layers = [*RIGHT, *(f"{layer.__module__}:{layer.__name__}" for layer in wrong)]
     command = ["pytest", "--pyargs", "rnn_parity.tests.conformance", "-q", "--parity-device", "cpu"]
-    command += ["--parity-examples", EXAMPLES, "--parity-json", str(path.resolve())]
+    command += ["--parity-examples", EXAMPLES, "--parity-json", "verdicts.json"]
     command += [part for layer in layers for part in ("--parity-implementation", f"gru={layer}")]
     with tempfile.TemporaryDirectory() as empty:
         done = run([sys.executable, "-m", *command], Path(empty))
-    print("\n".join(done.stdout.splitlines()[-20:]))
+        judged = json.loads(Path(empty, "verdicts.json").read_text())
+    path.write_text(json.dumps(without_messages(judged), indent=1) + "\n")
+    print(done.stdout.splitlines()[-1])
+
+
+def without_messages(judged: dict[str, Any]) -> dict[str, Any]:
+    """Keep of the JSON of a run what a picture shows: the reproducers are most of it."""
+    kept = ("implementation", "kind", "device", "dtype", "cases", "verdict", "aspects", "worst")
+    verdicts = [{name: verdict[name] for name in kept} for verdict in judged["verdicts"]]
+    return {"header": judged["header"], "verdicts": verdicts}
 
 
 def today() -> str:

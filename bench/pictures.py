@@ -67,7 +67,7 @@ def verdicts(judged: dict[str, Any]) -> Figure:
     held.spines[:].set_visible(False)
     errors.set_xscale("log")
     errors.axvline(1, color="0.3", linewidth=1)
-    errors.set_xlabel("worst error over its bound")
+    errors.set_xlabel("worst error over its bound (to 1e15)")
     errors.grid(alpha=0.3)
     errors.tick_params(axis="y", length=0)
     errors.spines[["left", "right", "top"]].set_visible(False)
