@@ -2,12 +2,11 @@
 
     python -m rnn_parity.bench.calibrate --seeds 4 --json FILE
 
-draws the cases that the command draws, of every trial, for so many seeds, and asks the trial of layers that are right
-and compute differently: the built-in, the manual layer, PyTorch's decomposition of it, one with its gates in one
-product and one with its batch split in two. It prints error over (spread + u * max|truth|) of every tensor that is held against
-the oracle, which the factor F of `judge/core/bounds.py` is to stand well above, and for each trial how many cases were
-judged and flagged. A flagged case is a false alarm: it is printed, and ends the run with status 1. Ctrl-C ends it with
-what has been measured.
+draws the cases of the command for so many seeds, and asks every trial of layers that are right and compute differently:
+the built-in, the manual layer, PyTorch's decomposition of it, one with its gates in one product and one with its batch
+split in two. It prints error over (spread + u * max|truth|) of every tensor that is held against the oracle, which the
+factor F of `judge/core/bounds.py` is to stand well above, and for each trial how many cases were judged and flagged. A
+flagged case is a false alarm: it is printed, and ends the run with status 1. Ctrl-C ends it with what was measured.
 """
 
 from __future__ import annotations
