@@ -30,7 +30,7 @@ from ..core.misbehaviour import Ended
 from ..core.verdict import Verdict
 from ..trials.reproducer import replayed, reproducer
 from ..trials.table import trial_named
-from ..trials.trial import ERROR, FAILED, Outcome
+from ..trials.trial import ERROR, FAILED, Outcome, Trial
 from . import child
 from .messages import Declared, Fault, Probe, Run, Target
 
@@ -258,8 +258,9 @@ def _outcome(run: Run, implementation: Implementation, process: Process, fault: 
     if verdict is None:
         kind = implementation.kind.upper()
         return Outcome(FAILED, record, f"{name} is not the {kind} of the equations: {record['fault']}")
-    check = trial_named(run.aspect, run.trial).check
-    return Outcome(FAILED, record, verdict.message(), reproducer(verdict, check, run.aspect, run.trial))
+    trial = trial_named(run.aspect, run.trial)
+    assert isinstance(trial, Trial)  # questions of the interface begin no case
+    return Outcome(FAILED, record, verdict.message(), reproducer(verdict, trial.check, run.aspect, run.trial))
 
 
 @contextlib.contextmanager
