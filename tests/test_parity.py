@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rnn_parity.judge.tolerance import bounds
+from rnn_parity.judge.core.bounds import bounds
 from rnn_parity.manual import GRU, LSTM, RNN, Bidirectional, Unrolled, gru_cell, lstm_cell, rnn_cell
 from rnn_parity.reference.oracle import Inputs
 from rnn_parity.reference.spec import LayerSpec

@@ -17,9 +17,10 @@ import torch
 from ...reference.spec import KINDS
 from ..core.bounds import COPIES, FACTOR, longdouble_is_wider
 from ..core.candidate import DTYPES
+from ..trials.table import ASPECTS
 from ..trials.trial import ERROR, FAILED, PASSED, UNSUPPORTED
 from .stash import REPORT
-from .subjects import missing_devices
+from .subjects import INTERFACE, missing_devices
 
 RESULTS = (FAILED, ERROR, PASSED, UNSUPPORTED)  # the first there is among several speaks for all
 WORDS = {FAILED: "FAIL", ERROR: "ERROR", PASSED: "pass", UNSUPPORTED: "unsupp."}
@@ -160,7 +161,7 @@ def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
 
 def _aspect_rows(verdicts: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     """Return which aspects hold: a row for each implementation and device, over all trials and dtypes."""
-    aspects = dict.fromkeys(aspect for verdict in verdicts for aspect in verdict["trials"])
+    aspects = [aspect for aspect in (*ASPECTS, INTERFACE) if any(aspect in verdict["trials"] for verdict in verdicts)]
     groups: dict[tuple[str, ...], dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for verdict in verdicts:
         for aspect, counts in verdict["trials"].items():

@@ -55,7 +55,7 @@ def error_of(program: str, implementation: Implementation, seed: int = 0) -> Bas
         names["Candidate"] = adapter if of.from_builtin else of.factory
     with left_alone(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         torch.manual_seed(seed)
-        begins((CANDIDATE, "its reproducer"))
+        begins((CANDIDATE, "its program"))
         error: BaseException | None = None
         try:
             exec(compile(program, "<reproducer>", "exec"), names)

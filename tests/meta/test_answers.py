@@ -216,7 +216,7 @@ class OneMask(nn.Module):
 
 def test_a_case_with_nan_is_written_as_code_that_runs() -> None:
     case = replace(CASE, nonfinite=("input", 1, math.nan))
-    names: dict[str, Any] = {"Case": Case, "LayerSpec": LayerSpec, "torch": torch}
+    names: dict[str, Any] = {"Case": Case, "LayerSpec": LayerSpec, "torch": torch, "nan": math.nan}
     again = eval(repr(case), names)
     assert again.nonfinite[:2] == case.nonfinite[:2]
     assert math.isnan(again.nonfinite[2])

@@ -190,8 +190,8 @@ def test_other_peoples_runs_are_left_alone(pytester: pytest.Pytester) -> None:
 
 @pytest.mark.usefixtures("layers")
 def test_an_outcome_that_pytest_does_not_know_is_no_internal_error(pytester: pytest.Pytester) -> None:
-    pytester.makeconftest(
-        """
+    pytester.makepyfile(
+        rerunning="""
         import pytest
 
         @pytest.hookimpl(wrapper=True)
@@ -204,7 +204,7 @@ def test_an_outcome_that_pytest_does_not_know_is_no_internal_error(pytester: pyt
     pytester.makepyfile("def test_own(): pass")
     named = "--parity-implementation=gru=my_layers:Wrong"
     for options in ((), (*QUICK, named, "-k", "forward")):
-        result = pytester.runpytest_inprocess("-p", "no:cacheprovider", *options)
+        result = pytester.runpytest_inprocess("-p", "rerunning", "-p", "no:cacheprovider", *options)
         assert result.ret == 0
         assert result.parseoutcomes()["rerun"] == 1
     result.stdout.fnmatch_lines(["my_layers:Wrong *FAIL: forward"])
