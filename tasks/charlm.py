@@ -29,8 +29,8 @@ from .task import Count, Data, LayerFactory, Positive, Run, State, Task, TaskErr
 
 LOADERS: dict[str, Callable[[], str]] = {"time-machine": load_time_machine, "zen": load_zen}
 CHARACTERS = 10_000  # to train on, and as many to hold out
-SHOWN = 260  # of a continuation in the picture
-LINE = 52  # characters of its lines
+SHOWN = 400  # of a continuation in the picture
+LINE = 76  # characters of its lines
 LEAST = 400  # characters of a text: fewer hold no window, once a tenth is held out
 
 
@@ -207,8 +207,8 @@ class Charlm(Task):
             for row, line in enumerate(wrap(self.continuation(run.model, data, SHOWN), LINE)):
                 for word in re.finditer(r"\S+", line):
                     ink = "black" if word[0] in known else WRONG
-                    place_of = (word.start() / LINE, lines * place + row + 1)
-                    axes.text(*place_of, word[0], color=ink, family="monospace", fontsize=8.5, va="top")
+                    place_of = (word.start() / LINE, lines * place + row + 1.4)
+                    axes.text(*place_of, word[0], color=ink, family="monospace", fontsize=8.5, va="baseline")
         axes.set(xlim=(-0.01, 1), ylim=(lines * len(runs), -0.5), xticks=[], yticks=[])
         axes.set_xlabel(f'how "{self.prefix}" goes on; red: a word that the training text does not hold')
 

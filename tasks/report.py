@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -218,8 +219,15 @@ def show_answers(axes: Axes, questions: Sequence[str], answers: Sequence[Sequenc
         answers: of each model, one for each question.
         right: the right answers.
     """
-    width, longest = (max(len(t) - t.count(" ") / 2 for t in texts) for texts in (questions, right))
-    width, longest = width + 3, longest + 6  # letters, a space being half of one
+    texts = [
+        [
+            answer if answer == truth else f"{answer} \N{BALLOT X} ({truth})"
+            for answer, truth in zip(each, right, strict=True)
+        ]
+        for each in answers
+    ]
+    width, longest = (max(len(t) - t.count(" ") / 2 for t in some) for some in (questions, chain(*texts)))
+    width, longest = width + 3, longest + 4  # letters, a space being half of one
     columns = max(1, min(3, int(90 / (width + longest))))
     shown = min(10 * columns, len(right))
     wrong = [k for k in range(len(right)) if any(each[k] != right[k] for each in answers)]
@@ -232,8 +240,8 @@ def show_answers(axes: Axes, questions: Sequence[str], answers: Sequence[Sequenc
         x += width / (width + longest) / columns
         for place, each in enumerate(answers):
             line = y + (place - (len(answers) - 1) / 2) * rows / 25
-            text = each[k] if each[k] == right[k] else f"{each[k]} \N{BALLOT X} ({right[k]})"
+            ink = "black" if each[k] == right[k] else WRONG
             axes.text(x, line, "\N{BLACK CIRCLE}", color=colour(place), va="center", fontsize=8)
-            axes.text(x + 0.025, line, text, color="black" if each[k] == right[k] else WRONG, va="center", fontsize=8)
+            axes.text(x + 0.025, line, texts[place][k], color=ink, va="center", fontsize=7.5)
     axes.set(xlim=(0, 1), ylim=(rows - 0.4, -0.6), xticks=[], yticks=[])
     axes.set_xlabel(f"{len(chosen)} of {len(right)} test examples; {len(wrong)} were answered wrong (\N{BALLOT X})")
