@@ -188,7 +188,7 @@ MORE_WRONG: list[tuple[Any, Case, Misbehaviour]] = [
 
 
 @pytest.mark.filterwarnings("ignore:Anomaly Detection")
-@pytest.mark.parametrize(("change", "case", "seen"), MORE_WRONG, ids=lambda part: str(part)[:40])
+@pytest.mark.parametrize(("change", "case", "seen"), MORE_WRONG, ids=lambda part: str(part) if isinstance(part, Misbehaviour) else "")
 def test_more_misbehaviour_is_shown(change: Callable[..., Any], case: Case, seen: Misbehaviour) -> None:
     assert_shown(wrong_gru(change), case, seen)
 
