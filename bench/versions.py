@@ -46,10 +46,6 @@ PyTorch {TORCH[0]} to {TORCH[-1]}, Python 3.11 and newer. Each line is an enviro
 tests and a short conformance of the layers by hand ran with warnings as errors. In `lowest` everything that the project
 asks for is the oldest it allows, in the others the newest there was."""
 
-NO_TORCHVISION = """\
-\\* made for the PyTorch before; there was none for this one yet. The extras `tasks` and `all` ask for torchvision, and
-so bring the PyTorch before; without them pip installs the newest."""
-
 PROBE = """
 import json, platform, sys
 from importlib.metadata import version
@@ -108,33 +104,21 @@ def examine(name: str, wheel: Path, environments: Path | None) -> dict[str, Any]
         python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
         if not python.exists():
             uv("venv", "--quiet", "--python", sys.executable, folder)
-        rebuilt = install(name, wheel, python, Path(scratch))
+        install(name, wheel, python)
         probed = subprocess.run([python, "-c", PROBE, *SHOWN], check=True, capture_output=True, text=True)
-        result: dict[str, Any] = {"versions": json.loads(probed.stdout), "torchvision_for_another_torch": rebuilt}
+        result: dict[str, Any] = {"versions": json.loads(probed.stdout)}
         for tests, arguments in TESTS.items():
             print(f"{name}: {tests} tests", flush=True)
             result[tests] = run(python, arguments, Path(scratch) / "junit.xml")
     return result
 
 
-def install(name: str, wheel: Path, python: Path, scratch: Path) -> bool:
-    """Install the project with all its extras; return whether torchvision was built for another torch.
-
-    A new torch comes before its torchvision. That of the torch before it loads too, and all that is asked of it here is
-    to read images.
-    """
+def install(name: str, wheel: Path, python: Path) -> None:
+    """Install the project with all its extras."""
     oldest = name == "lowest"
-    torch = f"torch=={TORCH[0] if oldest else name}.*"
-    wanted = ["pip", "install", "--quiet", "--python", python, "--reinstall-package", "rnn-parity"]
-    wanted += ["--resolution", "lowest-direct" if oldest else "highest", f"rnn-parity[all] @ {wheel.as_uri()}", *TOOLS]
-    try:
-        uv(*wanted, torch)
-    except subprocess.CalledProcessError:
-        override = scratch / "override.txt"
-        override.write_text(torch)
-        uv(*wanted, "--override", override)
-        return True
-    return False
+    wanted = [f"rnn-parity[all] @ {wheel.as_uri()}", f"torch=={TORCH[0] if oldest else name}.*", *TOOLS]
+    how = ["--resolution", "lowest-direct" if oldest else "highest", "--reinstall-package", "rnn-parity"]
+    uv("pip", "install", "--quiet", "--python", python, *how, *wanted)
 
 
 def run(python: Path, arguments: Sequence[str], junit: Path) -> dict[str, Any]:
@@ -192,7 +176,6 @@ def table(results: Mapping[str, Any]) -> list[str]:
     for name in filter(results.__contains__, NAMES):
         result = results[name]
         versions = {package: version.partition("+")[0] for package, version in result["versions"].items()}
-        versions["torchvision"] += "*" if result["torchvision_for_another_torch"] else ""
         seconds = sum(result[tests]["seconds"] for tests in TESTS)
         rows.append([name, *versions.values(), *(outcome(result[tests]) for tests in TESTS), str(seconds)])
     return [f"| {' | '.join(row)} |" for row in rows]
@@ -205,12 +188,10 @@ def outcome(run: Mapping[str, Any]) -> str:
 
 def page(results: Mapping[str, Any]) -> str:
     """Return docs/versions.md."""
-    another = any(result["torchvision_for_another_torch"] for result in results.values())
     failed = [f"- {name}: `{test}`" for name, result in results.items() for test in failures(result)]
     parts = [
         f"# Which versions work\n\n{INTRODUCTION}",
         "\n".join(table(results)),
-        NO_TORCHVISION if another else "",
         "\n".join(["Failed:", "", *failed]) if failed else "",
         "`tox -e versions` runs all of them again and writes this page.",
     ]

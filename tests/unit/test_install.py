@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import rnn_parity.judge
+from rnn_parity.bench.versions import SHOWN, page
 from rnn_parity.judge import cli
 
 NAMESPACE = Path(rnn_parity.judge.__file__).parents[2]
@@ -125,7 +126,7 @@ def test_the_kind_is_what_is_said_or_what_the_class_is_called(layer: str, kind: 
 
 def test_options_of_pytest_are_never_taken_for_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[str] = []
-    monkeypatch.setattr(pytest, "main", lambda arguments: given.extend(arguments) or 0)
+    monkeypatch.setattr(pytest, "main", given.extend)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("HYPOTHESIS_STORAGE_DIRECTORY", "")
     cli.main(["judge", "rnn=a.b:C", "my_layers:MyLSTM", "-p", "no:randomly", "--parity-device", "cuda:0"])
@@ -152,3 +153,16 @@ def test_tasks_and_benchmarks_take_their_own_options(command: Sequence[str], opt
     result = run(*command, "--help", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert option in result.stdout
+
+
+def test_the_page_of_versions_says_what_failed_and_where() -> None:
+    versions = dict.fromkeys(SHOWN, "2.0") | {"torch": "2.15.0+cu132", "torchvision": "0.29.2"}
+    fine = {"passed": 1200, "failed": [], "skipped": 3, "seconds": 60}
+    result = {"versions": versions, "unit": fine}
+    wrong = fine | {"failed": ["test_layers::test_copies"], "passed": 9}
+    lines = page({"2.15": result | {"conformance": wrong}}).splitlines()
+    assert lines[lines.index("| --- " * 11 + "|") + 1] == (
+        "| 2.15 | 2.15.0 | 0.29.2 | 2.0 | 2.0 | 2.0 | 2.0 | 2.0 | 1,200 passed, 3 skipped "
+        "| 1 failed, 9 passed, 3 skipped | 120 |"
+    )
+    assert "- 2.15: `test_layers::test_copies`" in lines
