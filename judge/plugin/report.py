@@ -37,7 +37,8 @@ def report_of(config: pytest.Config) -> Report:
     if REPORT not in config.stash:
         not_judged = {} if config.option.parity_device else missing_devices()
         config.stash[REPORT] = Report(header(config.option.parity_seed) | {"not_judged": not_judged})
-    return config.stash[REPORT]
+    report: Report = config.stash[REPORT]
+    return report
 
 
 def header(seed: int) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import pytest
 
 if TYPE_CHECKING:
     from ..worker.parent import Workers
-    from .report import Report
     from .subjects import Subject
 
 FIXTURE = "ask_parity"
@@ -17,5 +16,5 @@ RECORD = "parity"  # name of the user property that carries a test's record
 SUBJECTS: pytest.StashKey[list[Subject]] = pytest.StashKey()
 PROBES: pytest.StashKey[dict[str, dict[str, Any]]] = pytest.StashKey()  # what importing came to, by the option
 WORKERS: pytest.StashKey[Workers] = pytest.StashKey()
-REPORT: pytest.StashKey[Report] = pytest.StashKey()
+REPORT: pytest.StashKey[Any] = pytest.StashKey()  # the Report of `report`, which imports this file
 DEADLINE: pytest.StashKey[float] = pytest.StashKey()  # of a test, on the clock of time.monotonic

@@ -67,12 +67,17 @@ class Checkpointed(nn.Module):
         for batch_sizes, data in zip(pieces, torch.split(input.data, [int(p.sum()) for p in pieces]), strict=True):
             going = int(batch_sizes[0])
             before = hx if hx is None else map_state(lambda s, n=going: s[:, :n].contiguous(), hx)
-            output, after = checkpoint(self.layer, PackedSequence(data, batch_sizes), before, use_reentrant=False)
+            output, after = checkpoint(self._on_packed, data, batch_sizes, before, use_reentrant=False)
             hx = after if hx is None else map_state(lambda s, old, n=going: torch.cat([s, old[:, n:]], 1), after, hx)
-            outputs.append(output.data)
+            outputs.append(output)
         if input.unsorted_indices is not None:
             hx = map_state(lambda s: s.index_select(1, input.unsorted_indices), hx)
         return PackedSequence(torch.cat(outputs), *input[1:]), hx
+
+    def _on_packed(self, data: Tensor, batch_sizes: Tensor, hx: Any) -> tuple[Tensor, Any]:
+        # Packed here: up to torch 2.11 `checkpoint` takes a PackedSequence apart.
+        output, hx = self.layer(PackedSequence(data, batch_sizes), hx)
+        return output.data, hx
 
 
 def _piece_length(steps: int) -> int:

@@ -16,7 +16,6 @@ import time
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -33,37 +32,7 @@ from rnn_parity.judge.trials.search import search
 from rnn_parity.judge.trials.table import ASPECTS, TRIALS
 from rnn_parity.judge.trials.trial import Tally, Trial
 from rnn_parity.tests.meta.defects import DEFECTS, PLANTED
-from rnn_parity.tests.meta.score_table import write_score
-
-
-@dataclass(frozen=True)
-class Hunt:
-    """What became of one defect in one layer with one seed.
-
-    Args:
-        defect: its name.
-        variant: the layer it is planted in.
-        seed: of the cases.
-        trial: which caught it, None where none did.
-        cases: judged until then.
-        seconds: of the processor, which a busy machine does not stretch, until the verdict; its shrinking among them.
-        lines: of the reproducer.
-        fault: one line on what went wrong with the hunt itself: a reproducer that passes, an exception.
-    """
-
-    defect: str
-    variant: str
-    seed: int
-    trial: str | None = None
-    cases: int = 0
-    seconds: float = 0.0
-    lines: int = 0
-    fault: str | None = None
-
-    @property
-    def caught(self) -> bool:
-        """Whether there is a verdict against the layer that its reproducer bears out."""
-        return self.trial is not None and self.fault is None
+from rnn_parity.tests.meta.score_table import Hunt, write_score
 
 
 def first_verdict(

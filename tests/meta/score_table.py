@@ -7,19 +7,46 @@ import os
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from rnn_parity.tasks.report import write_atomically
 
-if TYPE_CHECKING:
-    from rnn_parity.tests.meta.score import Hunt
-
 COLUMNS = ("defect", "layer", "report", "caught", "by", "cases", "seconds", "reproducer's lines")
+
+
+@dataclass(frozen=True)
+class Hunt:
+    """What became of one defect in one layer with one seed.
+
+    Args:
+        defect: its name.
+        variant: the layer it is planted in.
+        seed: of the cases.
+        trial: which caught it, None where none did.
+        cases: judged until then.
+        seconds: of the processor, which a busy machine does not stretch, until the verdict; its shrinking among them.
+        lines: of the reproducer.
+        fault: one line on what went wrong with the hunt itself: a reproducer that passes, an exception.
+    """
+
+    defect: str
+    variant: str
+    seed: int
+    trial: str | None = None
+    cases: int = 0
+    seconds: float = 0.0
+    lines: int = 0
+    fault: str | None = None
+
+    @property
+    def caught(self) -> bool:
+        """Whether there is a verdict against the layer that its reproducer bears out."""
+        return self.trial is not None and self.fault is None
 
 
 def write_score(folder: Path, hunts: Sequence[Hunt], reports: Mapping[str, str]) -> str:

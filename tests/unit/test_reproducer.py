@@ -40,6 +40,8 @@ from rnn_parity.tests.unit.test_running import CASE, PACKED, WRONG
 
 RIGHT = [*LAYERS.items(), *PLAIN.items()]
 
+SHARE = settings.default  # of the profile's examples, since each runs a program
+
 
 def passes(program: str) -> dict[str, Any]:
     """Run a program of at most 25 lines, and return its variables."""
@@ -68,7 +70,7 @@ def programs(implementation: Implementation, case: Case, finding: Finding, check
 def test_its_tensors_are_those_of_the_judge(kind: str, layer: type[torch.nn.Module], dtype: torch.dtype) -> None:
     implementation = implementation_from(layer, kind)
 
-    @settings(suppress_health_check=list(HealthCheck), max_examples=12)
+    @settings(suppress_health_check=list(HealthCheck), max_examples=SHARE.max_examples * 3 // 10)
     @given(cases(implementation, dtype), st.data())
     def check(case: Case, data: st.DataObject) -> None:
         limits = {name: bound for name, bound in case_bounds(case).items() if bound.determined}
@@ -87,7 +89,7 @@ def test_every_form_of_a_trial_passes_for_a_right_layer(trial: Trial, kind: str)
     if not trial.applies_to(implementation, torch.float64, "cpu"):
         pytest.skip("asked only of layers that draw dropout like the built-in")
 
-    @settings(suppress_health_check=list(HealthCheck), max_examples=3)
+    @settings(suppress_health_check=list(HealthCheck), max_examples=max(1, SHARE.max_examples * 3 // 40))
     @given(cases(implementation, torch.float64, "cpu", trial.vary, (None,), **trial.fixed).map(trial.adapt), st.data())
     def check(case: Case, data: st.DataObject) -> None:
         verdict = trial.check.verdict(implementation, case)
@@ -188,7 +190,9 @@ MORE_WRONG: list[tuple[Any, Case, Misbehaviour]] = [
 
 
 @pytest.mark.filterwarnings("ignore:Anomaly Detection")
-@pytest.mark.parametrize(("change", "case", "seen"), MORE_WRONG, ids=lambda part: str(part) if isinstance(part, Misbehaviour) else "")
+@pytest.mark.parametrize(
+    ("change", "case", "seen"), MORE_WRONG, ids=lambda part: str(part) if isinstance(part, Misbehaviour) else ""
+)
 def test_more_misbehaviour_is_shown(change: Callable[..., Any], case: Case, seen: Misbehaviour) -> None:
     assert_shown(wrong_gru(change), case, seen)
 

@@ -10,7 +10,10 @@ from torch import nn
 from rnn_parity.judge.checks.second_order import directions, limits, second_order
 from rnn_parity.judge.core.candidate import implementation_from
 from rnn_parity.judge.core.case import Case, draw, tensors_of, weights_of
+from rnn_parity.judge.core.guard import Streams
 from rnn_parity.judge.core.verdict import in_numpy, inputs_of
+from rnn_parity.judge.trials import search
+from rnn_parity.judge.trials.table import trial_named
 from rnn_parity.reference import LayerSpec
 from rnn_parity.reference.oracle import evaluate
 
@@ -104,17 +107,13 @@ class OnceDifferentiable(torch.autograd.Function):
 def test_none_is_misbehaviour_where_the_built_in_has_one() -> None:
     verdict = second_order(implementation_from(Once, "gru"), case_of(SPECS["gru"]))
     assert verdict.misbehaviour is not None
-    assert verdict.misbehaviour.startswith("second backward raised RuntimeError: ")
+    assert str(verdict.misbehaviour).startswith("second backward raised RuntimeError: ")
 
 
 def test_none_is_a_refusal_where_the_built_in_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    def loaded(case: Case) -> nn.Module:
-        module = Once(**case.spec.arguments(), dtype=case.dtype)
-        module.load_state_dict(weights_of(case))
-        return module
-
-    monkeypatch.setattr("rnn_parity.judge.checks.second_order.loaded_builtin", loaded)
-    verdict = second_order(implementation_from(Once, "gru"), case_of(SPECS["gru"]))
+    monkeypatch.setitem(search.LAYERS, "gru", Once)
+    trial = trial_named("second_order", "equations")
+    verdict = search.ask(trial, implementation_from(Once, "gru"), case_of(SPECS["gru"]), Streams())
     assert verdict.ok
     assert verdict.refused is not None
     assert verdict.findings == []
