@@ -64,19 +64,21 @@ def _set_precision(precision: str) -> None:
         torch.set_float32_matmul_precision(precision)
 
 
+def _of_backends(backends: Any) -> tuple[Any, ...]:
+    return backends.mkldnn.matmul, backends.mkldnn.rnn, backends.cuda.matmul, backends.cudnn.rnn
+
+
+_PRODUCTS = _of_backends(torch.backends)  # who has a precision for float32 products
+
+
 def _precisions() -> tuple[str, ...]:
-    return tuple(owner.fp32_precision for owner in _of_products())
+    return tuple(owner.fp32_precision for owner in _PRODUCTS)
 
 
 def _set_precisions(precisions: tuple[str, ...]) -> None:
-    for owner, precision in zip(_of_products(), precisions, strict=True):
+    for owner, precision in zip(_PRODUCTS, precisions, strict=True):
         if owner.fp32_precision != precision:
             owner.fp32_precision = precision
-
-
-def _of_products() -> tuple[Any, ...]:
-    backends: Any = torch.backends
-    return backends.mkldnn.matmul, backends.mkldnn.rnn, backends.cuda.matmul, backends.cudnn.rnn
 
 
 _left: list[Any] = []  # an inference mode is left by entering its opposite, and comes back when that is forgotten
@@ -105,7 +107,7 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "inference mode": (torch.is_inference_mode_enabled, _inference_mode),
     "gradient mode": (torch.is_grad_enabled, torch.set_grad_enabled),
     "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
-    "default device": (torch.get_default_device, _default_device),
+    "default device": (lambda: torch.empty(0).device, _default_device),
     "number of threads": (torch.get_num_threads, torch.set_num_threads),
     "random seed": (torch.initial_seed, torch.default_generator.manual_seed),
     "deterministic mode": (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),

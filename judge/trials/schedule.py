@@ -48,12 +48,11 @@ def blocks(trial: Trial, dtype: torch.dtype, examples: int, seed: int) -> list[l
     wanted = max(min(FEWEST, examples), round(examples * share))
     rounds = []
     for number, part in enumerate(ROUNDS):
-        # The first case of any block is the simplest there is: one more is drawn.
-        plan: list[tuple[str | None, int]] = [(None, 1 + max(1, round(part * wanted)))]
+        plan: list[tuple[str | None, int]] = [(None, max(1, round(part * wanted)))]
         if number == STRETCHED_ROUND:
-            plan += [(stretch, 2 + wanted // 16) for stretch in STRETCHES]
+            plan += [(stretch, 1 + wanted // 16) for stretch in STRETCHES]
         if number == TILED_ROUND and trial.tiles:
-            plan += [(f"tile {size}", 1 + AT_TILES) for size in TILED]
+            plan += [(f"tile {size}", AT_TILES) for size in TILED]
         rounds.append([Block(stretch, count, _seed(trial, dtype, stretch, number, seed)) for stretch, count in plan])
     return rounds
 

@@ -167,8 +167,16 @@ def draw(
         block: how many cases, and which.
     """
     strategy = cases(implementation, dtype, device, trial.vary, (block.stretch,), **trial.fixed).map(trial.adapt)
+    first = True
+
+    def on_drawn(case: Case) -> None:
+        nonlocal first
+        simplest, first = first, False
+        if not simplest:  # Hypothesis begins every run with the simplest case there is
+            step(case)
+
     run = settings(
-        max_examples=block.examples,
+        max_examples=block.examples + 1,
         database=None,
         deadline=None,
         derandomize=False,
@@ -181,7 +189,7 @@ def draw(
     )
     # What comes and goes, the reproducer finds out.
     with _no_numbers_of_others(), contextlib.suppress(_Failed, _Enough, Flaky):
-        seeded(block.seed)(run(given(strategy)(step)))()
+        seeded(block.seed)(run(given(strategy)(on_drawn)))()
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ def drawn() -> list[Case]:
     trial = trial_named("layouts", "equations")
     for plan in blocks(trial, torch.float64, 20, 0):
         for block in plan:
-            search.draw(lambda case: found.append(case), trial, GRU, torch.float64, "cpu", block)
+            search.draw(found.append, trial, GRU, torch.float64, "cpu", block)
     return found
 
 
