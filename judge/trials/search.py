@@ -136,11 +136,11 @@ def ask(trial: Trial, implementation: Implementation, case: Case, streams: Strea
     try:
         with streams.case():
             verdict = trial.check.verdict(implementation, case)
-        if isinstance(verdict.misbehaviour, Raised):
-            with on_behalf_of(BUILTIN):
-                beside = trial.check.verdict(implementation_from(LAYERS[case.spec.kind], case.spec.kind), case)
-            if isinstance(beside.misbehaviour, Raised):
-                return Verdict(implementation, case, refused=str(verdict.misbehaviour))
+            if isinstance(verdict.misbehaviour, Raised):
+                with on_behalf_of(BUILTIN):
+                    beside = trial.check.verdict(implementation_from(LAYERS[case.spec.kind], case.spec.kind), case)
+                if isinstance(beside.misbehaviour, Raised):
+                    return Verdict(implementation, case, refused=str(verdict.misbehaviour))
     except Exception:
         return Verdict(implementation, case, broken=traceback.format_exc())
     if streams.reseeded is not None and verdict.ok:
