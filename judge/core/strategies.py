@@ -29,7 +29,7 @@ HIGH = st.sampled_from((4, 11, 5, 12))
 
 # And one at a time at the edge of a tile, or past it, where kernels go on in another block.
 TILED = ("seq_len", "batch", "input_size", "hidden_size")
-TILES = st.sampled_from((65, 513, 257, 63, 64, 127, 128, 129, 255, 256, 257, 511, 512, 513))
+TILES = st.sampled_from((513, 257, 511, 512)) | st.sampled_from((65, 129, 256, 64, 128, 255, 127, 63))
 
 # What makes tanh or sigmoid overflow where they are computed by exp, and leaves the sums themselves within the range.
 OVERFLOWING = {torch.float64: 2000.0, torch.float32: 300.0, torch.bfloat16: 300.0, torch.float16: 64.0}

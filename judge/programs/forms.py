@@ -106,6 +106,8 @@ def of_distribution(
         pair, of = PAIRS[of.partition(" ")[0]], "output"
     elif of == "output and input.grad":  # in units of standard deviations; the judge's are those of a factor
         limit *= BOTH * ((1 - p) / p) ** (1.0 if quantity == "variance" else 0.5)
+    elif quantity == "all masks":  # whose interval has this reference in it, and a margin
+        quantity, limit = "distribution", limit / 1.2
     elif quantity in ("variance", "distribution"):
         limit *= BOTH if quantity == "variance" else BOTH_FOR_DISTANCE
     parts = beside(case, implementation)

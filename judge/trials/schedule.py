@@ -17,7 +17,7 @@ FEWEST = 5  # cases of a trial, where so many are asked for
 ROUNDS = (0.25, 0.25, 0.25, 0.5)  # of a trial's examples, so that a fault shows soon, whatever shows it
 STRETCHED_ROUND = 1  # after some small cases, some of each stretch: no run of luck leaves one out
 TILED_ROUND = 2  # then some at the edges of tiles, for the trials that ask for them
-AT_TILES = 3
+AT_TILES = 4
 
 
 @dataclass(frozen=True)

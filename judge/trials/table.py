@@ -26,7 +26,9 @@ TRIALS = (
         "gradients", "two losses", relations.TWO_LOSSES, {"gradients", "stack", "states", "layouts", "packed"},
         needs=("gradients",), share=0.5,
     ),
-    Trial("state", "given", EQUATIONS, {"gradients", "states", "modes"}, needs=("initial_state",)),
+    Trial(
+        "state", "given", EQUATIONS, {"gradients", "states", "modes"}, needs=("initial_state",), tiles=True,
+    ),
     Trial(
         "state", "carried", relations.CUT_AND_CARRY, {"states", "modes"},
         needs=("initial_state",), adapt=relations.two_steps,

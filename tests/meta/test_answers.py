@@ -174,7 +174,7 @@ def test_every_boundary_has_masks_of_its_own() -> None:
     outcome = search.asked(trial, implementation_from(OneMask, "gru"), torch.float64, "cpu", 50, 0)
     assert outcome.result == FAILED
     assert outcome.message is not None
-    assert "distribution of output is off by" in outcome.message
+    assert "all masks of output is off by" in outcome.message
 
 
 class OneMask(nn.Module):
