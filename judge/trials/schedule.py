@@ -17,7 +17,6 @@ FEWEST = 5  # cases of a trial, where so many are asked for
 ROUNDS = (0.25, 0.25, 0.25, 0.5)  # of a trial's examples, so that a fault shows soon, whatever shows it
 STRETCHED_ROUND = 1  # after some small cases, some of each stretch: no run of luck leaves one out
 TILED_ROUND = 2  # then some at the edges of tiles, for the trials that ask for them
-AT_TILES = 4
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def blocks(trial: Trial, dtype: torch.dtype, examples: int, seed: int) -> list[l
         if number == STRETCHED_ROUND:
             plan += [(stretch, 1 + wanted // 16) for stretch in STRETCHES]
         if number == TILED_ROUND and trial.tiles:
-            plan += [(f"tile {size}", AT_TILES) for size in TILED]
+            plan += [(f"tile {size}", 1 + wanted // 16) for size in TILED]
         rounds.append([Block(stretch, count, _seed(trial, dtype, stretch, number, seed)) for stretch, count in plan])
     return rounds
 

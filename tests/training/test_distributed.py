@@ -23,13 +23,13 @@ def measured(folder: Path) -> dict[str, Any]:
     return content
 
 
-def test_two_processes_train_what_one_does(implementation: str, tmp_path: Path) -> None:
-    task = ("-m", "rnn_parity.tasks.mnist", *OPTIONS, "--implementation", implementation, "--out")
+def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
+    task = ("-m", "rnn_parity.tasks.mnist", *OPTIONS, "--implementation", "manual", "--out")
     two = run(*TORCHRUN, *task, str(tmp_path / "two"))
     assert two.returncode == 0, two.stderr
     assert two.stdout.count("epoch 1/1") == 1  # one of them speaks
     assert run(*task, str(tmp_path / "one")).returncode == 0
-    together, alone = (measured(tmp_path / name / implementation) for name in ("two", "one"))
+    together, alone = (measured(tmp_path / name / "manual") for name in ("two", "one"))
     assert (together["settings"]["processes"], alone["settings"]["processes"]) == (2, 1)
     # 23 batches, the last of 29 images, which two processes cannot halve. In float32 the sums differ in order.
     for name in ("loss_per_step", "gradient_norm_per_step"):

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from rnn_parity.tasks import seq2seq
 from rnn_parity.tasks.cli import main
-from rnn_parity.tasks.seq2seq import KEEP, SYMBOLS, Seq2seq, start_by_keeping
+from rnn_parity.tasks.seq2seq import KEEP, SHOWN, SYMBOLS, Seq2seq, start_by_keeping
 from rnn_parity.tasks.task import Data, Run, find_layer
 from rnn_parity.tasks.train import build, train
 from rnn_parity.tasks.words import PADDING, WordModel, decode, lengths, spell
@@ -22,6 +22,7 @@ from rnn_parity.tests.training.trajectory import assert_same_trajectory
 CONTEXTS, DIRECTIONS, LAYERS = ("state", "input"), ("to-words", "to-digits"), ("RNN", "GRU", "LSTM")
 SMALL = Seq2seq(numbers=1000, hidden_size=96, batch_size=32, learning_rate=0.01)
 SMALL_EPOCHS = 15
+FEW_EPOCHS = 5  # until the words written are of several kinds
 
 # Each direction and each context once: what they share is not worth the time of all four.
 both = pytest.mark.parametrize(("direction", "context"), [("to-words", "state"), ("to-digits", "input")])
@@ -29,18 +30,18 @@ both = pytest.mark.parametrize(("direction", "context"), [("to-words", "state"),
 
 @cache
 @torch.enable_grad()
-def trained(implementation: str, direction: str, context: str, device: str) -> tuple[Seq2seq, Data, Run]:
+def trained(implementation: str, direction: str, context: str, device: str, epochs: int) -> tuple[Seq2seq, Data, Run]:
     task = replace(SMALL, direction=direction, context=context)
     data = task.load().to(device)
-    return task, data, train(task, find_layer(implementation, task.layer), data, epochs=SMALL_EPOCHS, seed=0)
+    return task, data, train(task, find_layer(implementation, task.layer), data, epochs=epochs, seed=0)
 
 
 @both
 def test_numbers_below_1000(implementation: str, direction: str, context: str, device: str) -> None:
-    task, data, run = trained(implementation, direction, context, device)
+    task, data, run = trained(implementation, direction, context, device, SMALL_EPOCHS)
     assert (len(data.train_input), len(data.test_input)) == (800, 200)
     assert run.metrics[-1] >= 0.80
-    sources, targets = (decode(part[:8], SYMBOLS) for part in (data.test_input, data.test_target))
+    sources, targets = (decode(part[:SHOWN], SYMBOLS) for part in (data.test_input, data.test_target))
     for line, source, target in zip(task.closing(run.model, data).splitlines(), sources, targets, strict=True):
         answer, *correction = line.strip().removeprefix(f"{source}  ").split("  ")
         assert correction == ([] if answer == target else [f"(expected {target})"])
@@ -93,7 +94,7 @@ def one_by_one(model: WordModel, data: Data) -> tuple[Tensor, Tensor]:
 @both
 @torch.no_grad()
 def test_padding_changes_nothing(implementation: str, direction: str, context: str, device: str) -> None:
-    task, data, run = trained(implementation, direction, context, device)
+    task, data, run = trained(implementation, direction, context, device, FEW_EPOCHS)
     model, data = deepcopy(run.model).double(), few(data)
     assert isinstance(model, WordModel)
     assert len(lengths(data.test_input).unique()) > 1
@@ -110,7 +111,7 @@ def test_padding_changes_nothing(implementation: str, direction: str, context: s
 def test_an_encoder_that_reads_padding_is_noticed(
     implementation: str, direction: str, context: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, data, run = trained(implementation, direction, context, "cpu")
+    _, data, run = trained(implementation, direction, context, "cpu", FEW_EPOCHS)
     model, data = deepcopy(run.model).double(), few(data)
     assert isinstance(model, WordModel)
     _, logits = one_by_one(model, data)
