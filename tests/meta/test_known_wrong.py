@@ -24,7 +24,7 @@ SHOWN_BY = {
     "gradients": ("gradients", "stacking", "layouts", "second_order"),
     "calls": ("forward", "state", "repeatability", "nonfinite"),
     "dropouts": ("dropout", "repeatability"),
-    "kernels": ("forward", "gradients", "state", "stacking", "packed", "dropout", "nonfinite"),
+    "kernels": ("forward", "gradients", "stacking", "dropout", "nonfinite"),
 }
 TOPIC = {defect.name: topic for topic, defects in TOPICS.items() for defect in defects}
 

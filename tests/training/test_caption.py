@@ -19,11 +19,11 @@ from rnn_parity.tests.training.trajectory import STEPS, assert_same_trajectory
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
-def test_one_epoch_names_90_percent(implementation: str, device: str, mnist_data: Data) -> None:
+def test_one_epoch_names_90_percent(device: str, mnist_data: Data) -> None:
     task = Caption()
     data = named(mnist_data).to(device)
     assert (len(data.train_input), len(data.test_input)) == (60_000, 10_000)
-    run = train(task, find_layer(implementation, "GRU"), data, epochs=task.epochs, seed=0)
+    run = train(task, find_layer("manual", "GRU"), data, epochs=task.epochs, seed=0)
     assert task.epochs == len(run.metrics) == 1
     assert run.metrics[0] >= 0.90
     words = decode(task.predict(run.model, data.test_input), SYMBOLS)
@@ -55,6 +55,7 @@ def test_same_trajectory(device: str) -> None:
     assert_same_trajectory(task, task.load().to(device, torch.float64))
 
 
+@pytest.mark.slow
 def test_same_trajectory_on_mnist(mnist_data: Data, device: str) -> None:
     task = Caption()
     data = named(mnist_data)

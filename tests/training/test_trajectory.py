@@ -26,6 +26,7 @@ def test_same_trajectory(task: Task, kind: str, device: str) -> None:
     assert_same_trajectory(task, task.load().to(device, torch.float64), kind)
 
 
+@pytest.mark.slow
 def test_same_trajectory_on_mnist(mnist_data: Data, device: str) -> None:
     task = Mnist()
     images, labels = (t[: STEPS * task.batch_size] for t in (mnist_data.train_input, mnist_data.train_target))
