@@ -27,9 +27,12 @@ MANY = st.integers(101, 130) | st.integers(6, 100) | st.integers(101, 300)
 WIDE = st.integers(33, 70) | st.integers(7, 32) | st.sampled_from((8, 16, 32, 64, 136))
 HIGH = st.sampled_from((4, 11, 5, 12))
 
-# And one at a time at the edge of a tile, or past it, where kernels go on in another block.
+# And one at a time at the edge of a tile, where kernels go on in another block, or past the largest.
 TILED = ("seq_len", "batch", "input_size", "hidden_size")
-TILES = st.sampled_from((513, 257, 511, 512)) | st.sampled_from((65, 129, 256, 64, 128, 255, 127, 63))
+TILES = {
+    "tile": st.sampled_from((513, 257, 511, 512)) | st.sampled_from((65, 129, 256, 64, 128, 255, 127, 63)),
+    "past": st.just(513),
+}
 
 # What makes tanh or sigmoid overflow where they are computed by exp, and leaves the sums themselves within the range.
 OVERFLOWING = {torch.float64: 2000.0, torch.float32: 300.0, torch.bfloat16: 300.0, torch.float16: 64.0}
@@ -50,7 +53,8 @@ def cases(
         dtype: of every tensor.
         device: "cpu" or "cuda".
         vary: which of `VARIATIONS` to draw; the others keep the defaults of `Case`.
-        stretched: which of `STRETCHES`, of `TILED` with "tile " before it, or None for small sizes, to draw from.
+        stretched: which of `STRETCHES`, of `TILED` with a key of `TILES` before it, or None for small sizes, to draw
+            from.
         fixed: fields of `LayerSpec` that are not drawn, such as num_layers=2.
     """
     return _cases(implementation, dtype, device, vary, stretched, fixed)
@@ -70,12 +74,13 @@ def _cases(
         return variation in vary and all(map(implementation.supports, features or (variation,)))
 
     stretched = draw(st.sampled_from(stretches))
-    tiled = stretched is not None and stretched.startswith("tile ")
+    how, _, size = (stretched or "").rpartition(" ")
+    tiled = how in TILES
     spec = draw(specs(implementation, vary, stretched, fixed))
-    few = st.integers(1, 2 if tiled else 3 if stretched == "num_layers" else 7)
-    sizes = {"seq_len": LONG, "batch": MANY, "tile seq_len": TILES, "tile batch": TILES}
-    seq_len = draw(sizes[stretched] if stretched in ("seq_len", "tile seq_len") else few)
-    batch = draw(sizes[stretched] if stretched in ("batch", "tile batch") else st.integers(1, 2 if tiled else 5))
+    # Past a tile a state is read, whether one is given or not.
+    few = st.integers(2 if how == "past" else 1, 2 if tiled else 3 if size == "num_layers" else 7)
+    seq_len = draw(TILES.get(how, LONG) if size == "seq_len" else few)
+    batch = draw(TILES.get(how, MANY) if size == "batch" else st.integers(1, 2 if tiled else 5))
     given: dict[str, Any] = {}
     if may("packed") and draw(st.booleans()):
         given |= draw(packings(seq_len, batch))
@@ -126,8 +131,9 @@ def specs(
         fixed: options that are not drawn.
     """
     supports = implementation.supports
+    how, _, size = (stretched or "").rpartition(" ")
     options: dict[str, Any] = {
-        name: draw({name: WIDE, f"tile {name}": TILES}.get(stretched or "", st.integers(1, 6)))
+        name: draw(TILES.get(how, WIDE) if name == size else st.integers(1, 6))
         for name in ("input_size", "hidden_size")
     }
     if supports("no_bias"):
@@ -136,10 +142,10 @@ def specs(
         options["nonlinearity"] = draw(st.sampled_from(("tanh", "relu")))
     if implementation.kind == "lstm" and supports("proj_size") and options["hidden_size"] > 1:
         options["proj_size"] = draw(st.just(0) | st.integers(1, options["hidden_size"] - 1))
-    if stretched == "tile hidden_size":  # the oracle's time grows with its square
+    if how in TILES and size == "hidden_size":  # the oracle's time grows with its square
         vary = vary - {"stack"}
     if "stack" in vary and supports("num_layers"):
-        options["num_layers"] = draw(HIGH if stretched == "num_layers" else st.sampled_from((1, 2, 3, 1, 2, 3, 4)))
+        options["num_layers"] = draw(HIGH if size == "num_layers" else st.sampled_from((1, 2, 3, 1, 2, 3, 4)))
     if "stack" in vary and supports("bidirectional"):
         options["bidirectional"] = draw(st.booleans())
     if "layouts" in vary and supports("batch_first"):

@@ -51,7 +51,9 @@ def blocks(trial: Trial, dtype: torch.dtype, examples: int, seed: int) -> list[l
         if number == STRETCHED_ROUND:
             plan += [(stretch, 1 + wanted // 16) for stretch in STRETCHES]
         if number == TILED_ROUND and trial.tiles:
-            plan += [(f"tile {size}", 1 + wanted // 16) for size in TILED]
+            # One is past the largest tile, unless few are asked for: whatever ends at a tile shows there.
+            past, tile = min(1, wanted // 16), max(1, wanted // 16)
+            plan += [(f"{how} {size}", n) for size in TILED for how, n in (("past", past), ("tile", tile)) if n]
         rounds.append([Block(stretch, count, _seed(trial, dtype, stretch, number, seed)) for stretch, count in plan])
     return rounds
 

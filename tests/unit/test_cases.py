@@ -9,9 +9,13 @@ import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from rnn_parity.judge.core.call import passed
-from rnn_parity.judge.core.candidate import FEATURES, Implementation, implementation_from
+from rnn_parity.judge.core.candidate import DTYPES, FEATURES, Implementation, implementation_from
 from rnn_parity.judge.core.case import LAYOUTS, Case, tensors_of, weights_of
 from rnn_parity.judge.core.strategies import VARIATIONS, cases
+from rnn_parity.judge.trials import search
+from rnn_parity.judge.trials.schedule import DEFAULT_EXAMPLES, TILED_ROUND, blocks
+from rnn_parity.judge.trials.table import TRIALS
+from rnn_parity.judge.trials.trial import Trial
 from rnn_parity.reference.builtin import LAYERS
 
 DRAWS = 500
@@ -99,6 +103,18 @@ def test_every_rule_occurs(kind: str) -> None:
     for case in drawn(implementation_from(LAYERS[kind], kind), DRAWS):
         count.update(name for name, holds in (RULES | OF_KIND[kind]).items() if holds(case))
     assert {name for name in RULES | OF_KIND[kind] if not count[name]} == set()
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=str)
+@pytest.mark.parametrize("trial", [trial for trial in TRIALS if trial.tiles], ids=repr)
+def test_each_size_is_once_past_the_largest_tile(trial: Trial, dtype: torch.dtype) -> None:
+    gru, found = implementation_from(LAYERS["gru"], "gru"), list[Case]()
+    for block in blocks(trial, dtype, DEFAULT_EXAMPLES, seed=0)[TILED_ROUND]:
+        search.draw(found.append, trial, gru, dtype, "cpu", block)
+    for size in ("seq_len", "batch"):
+        assert any(getattr(case, size) > 512 for case in found)
+    for size in ("input_size", "hidden_size"):
+        assert any(getattr(case.spec, size) > 512 for case in found)
 
 
 def test_states_and_biases_are_distinct_and_not_zero() -> None:
