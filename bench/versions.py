@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -117,7 +118,11 @@ def install(name: str, wheel: Path, python: Path) -> None:
     """Install the project with all its extras."""
     oldest = name == "lowest"
     wanted = [f"rnn-parity[all] @ {wheel.as_uri()}", f"torch=={TORCH[0] if oldest else name}.*", *TOOLS]
-    how = ["--resolution", "lowest-direct" if oldest else "highest", "--reinstall-package", "rnn-parity"]
+    how = ["--resolution", "lowest-direct" if oldest else "highest", "--reinstall-package", "rnn-parity", "--upgrade"]
+    if oldest:  # what the wheel asks for is not direct, unless it is named here
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        wanted += project["dependencies"]
+        wanted += [each for part in ("tasks", "bench") for each in project["optional-dependencies"][part]]
     uv("pip", "install", "--quiet", "--python", python, *how, *wanted)
 
 

@@ -23,7 +23,13 @@ DRAWS = 500
 
 def drawn(implementation: Implementation, draws: int, dtype: torch.dtype = torch.float64) -> list[Case]:
     found: list[Case] = []
-    run = settings(max_examples=draws, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    run = settings(
+        max_examples=draws,
+        database=None,
+        derandomize=False,  # or the seed would not count
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
 
     def keep(case: Case) -> None:
         found.append(case)

@@ -69,13 +69,13 @@ LAYER = "--implementation: expected a layer like torch.nn.RNN"
         (Hello, "--implementation :", f"{LAYER}, came ':'"),
         (Hello, "--implementation math:pi", f"{LAYER}, came 'math:pi': TypeError"),
         (Hello, "--implementation torch.nn:Linear", f"{LAYER}, came 'torch.nn:Linear'"),
-        (Hello, "--implementation", "--implementation requires at least 1 element"),
+        (Hello, "--implementation", ("--implementation", "at least 1 element")),
         (Hello, "--epochs 0", "--epochs: expected a whole number from 1 up, came '0'"),
         (Hello, "--epochs -1", "--epochs: expected a whole number from 1 up, came '-1'"),
         (Hello, "--hidden-size 1.5", "--hidden-size: expected a whole number from 1 up, came '1.5'"),
         (Hello, "--learning-rate nan", "--learning-rate: expected a number above 0, came 'nan'"),
         (Hello, "--learning-rate x", "--learning-rate: expected a number above 0, came 'x'"),
-        (Hello, "--batch-size 2", "Unknown option: --batch-size"),
+        (Hello, "--batch-size 2", ("Unknown option", "--batch-size")),
         (Hello, "--seed x", f"--seed: {SEED}, came 'x'"),
         (Hello, f"--seed {2**64}", f"--seed: {SEED}, came '{2**64}'"),
         (Hello, "--threads 0", "--threads: expected a whole number from 1 to "),
@@ -83,33 +83,37 @@ LAYER = "--implementation: expected a layer like torch.nn.RNN"
         (Hello, "--device meta", "expected a device like cpu or cuda:0, came 'meta'"),
         (Hello, "--device cuda:99", "expected a device like cpu or cuda:0, came 'cuda:99'"),
         (Hello, f"--out {__file__}", f"--out: expected a folder to write to, came {__file__!r}"),
-        (Mlp, "--implementation manual", "Unknown option: --implementation"),
-        (Mnist, "--data x", 'Invalid value "x" for --data. Choose from: "mnist", "digits".'),
-        (Birnn, "--readout x", 'Invalid value "x" for --readout. Choose from: "last", "final".'),
-        (Caption, "--data x", 'Invalid value "x" for --data.'),
-        (Charlm, "--layer CNN", 'Invalid value "CNN" for --layer.'),
-        (Charlm, "--sampling x", 'Invalid value "x" for --sampling.'),
+        (Mlp, "--implementation manual", ("Unknown option", "--implementation")),
+        (Mnist, "--data x", ("--data", '"x"', "mnist", "digits")),
+        (Birnn, "--readout x", ("--readout", '"x"', "last", "final")),
+        (Caption, "--data x", ("--data", '"x"')),
+        (Charlm, "--layer CNN", ("--layer", '"CNN"')),
+        (Charlm, "--sampling x", ("--sampling", '"x"')),
         (Charlm, "--text no-file", "expected a file, came 'no-file'"),
         (Charlm, f"--data zen --text {__file__}", "Mutually exclusive"),
         (Charlm, "--prefix 42!", "expected at least one letter a to z, came '42!'"),
         (Charlm, "--prefix=", "expected at least one letter a to z, came ''"),
-        (Forecast, "--layer RNN", 'Invalid value "RNN" for --layer.'),
+        (Forecast, "--layer RNN", ("--layer", '"RNN"')),
         (Forecast, "--ahead 51", "--ahead: expected a whole number from 1 to 50, came '51'"),
-        (ManyToMany, "--shape x", 'Invalid value "x" for --shape.'),
-        (Seq2seq, "--direction x", 'Invalid value "x" for --direction.'),
-        (Seq2seq, "--context x", 'Invalid value "x" for --context.'),
-        (Stateful, "--state x", 'Invalid value "x" for --state.'),
+        (ManyToMany, "--shape x", ("--shape", '"x"')),
+        (Seq2seq, "--direction x", ("--direction", '"x"')),
+        (Seq2seq, "--context x", ("--context", '"x"')),
+        (Stateful, "--state x", ("--state", '"x"')),
     ],
 )
 def test_bad_input_is_a_usage_error_of_one_line(
-    task: type[Task], options: str, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    task: type[Task],
+    options: str,
+    message: str | tuple[str, ...],  # parts of what is cyclopts' to word
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     with pytest.raises(SystemExit) as caught:
         main(task, ["--out", str(tmp_path), *options.split()])
     assert caught.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"rnn_parity.tasks.{task.name}: ")
-    assert message in line
+    assert all(said in line for said in ((message,) if isinstance(message, str) else message))
     assert not list(tmp_path.iterdir())
 
 
