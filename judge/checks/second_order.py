@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ...reference.oracle import evaluate
 from ...reference.rounding import Array
-from ..core.bounds import Bound, Perturbed, bounds_of, oracle_dtype
+from ..core.bounds import Bound, Perturbed, bounds_of, complex_step, oracle_dtype
 from ..core.call import ARGUMENTS, Call, parameters_of, require_gradients, set_mode
 from ..core.candidate import Implementation
 from ..core.case import DIRECTION, ROLES, Case, draw, tensors_of, weights_of
@@ -106,7 +106,7 @@ def _in_order(gradient: Tensor | None, case: Case, name: str) -> Tensor | None:
 def limits(case: Case, names: list[str], copies: int) -> dict[str, Bound]:
     """Return the bound of every second derivative, from the imaginary parts of the oracle's gradients."""
     v = in_numpy(directions(case, names), case)
-    step = np.finfo(oracle_dtype(case.dtype)).tiny ** 0.4  # its square is nothing beside any number judged
+    step = complex_step(oracle_dtype(case.dtype))
 
     def stepped(arrays: Mapping[str, Array]) -> dict[str, Array]:
         return {name: array + 1j * step * v.get(name, np.zeros_like(array)) for name, array in arrays.items()}

@@ -55,6 +55,11 @@ def longdouble_is_wider() -> bool:
     return bool(np.finfo(np.longdouble).eps < np.finfo(np.float64).eps)
 
 
+def complex_step(dtype: np.typing.DTypeLike) -> Any:
+    """Return the imaginary step of second derivatives in a NumPy dtype: its square is nothing beside any number."""
+    return np.finfo(dtype).tiny ** 0.4
+
+
 @lru_cache(maxsize=8)
 def _pools(dtype: torch.dtype) -> tuple[Array, Array, Array]:
     """Return u * xi, 1 + u * xi and u * xi times the smallest normal number.
@@ -121,9 +126,11 @@ class Perturbed:
 
         Which slope is taken is no matter of degree: where one run in a hundred crosses, most spreads do not show it.
         The runs that confirm a fault move x by KINK times its spread. A complex step leaves its square in the real
-        part of what is zero.
+        part of what is zero, with an imaginary part or, between two that are zero, without one.
         """
-        moved = np.where(np.abs(x.real) <= np.abs(x.imag), 0, x.real) if np.iscomplexobj(x) else x.copy()
+        moved = x.copy()
+        if np.iscomplexobj(x):
+            moved = np.where(np.abs(x.real) <= np.maximum(np.abs(x.imag), complex_step(x.dtype)), 0, x.real)
         noisy = _perturbed(moved)
         spread = np.abs(noisy - moved[:1]).max(axis=0, keepdims=True)
         xi = self._take(self._noise, noisy) / unit_roundoff(self._dtype)

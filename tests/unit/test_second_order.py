@@ -79,6 +79,17 @@ class Detached(nn.GRU):
         return Doubled.apply(output), h_n
 
 
+def test_where_weights_and_states_are_zero_relu_takes_either_slope() -> None:
+    spec = LayerSpec("rnn", 2, 6, num_layers=4, nonlinearity="relu", bias=False)
+    case = Case(
+        spec, torch.float64, "cpu", 4, 1, seed=960925, weight_scale=0.0, states="zeros", cotangents=("output",),
+        plain_sum=True,
+    )  # fmt: skip
+    verdict = second_order(implementation_from(nn.RNN, "rnn"), case)
+    assert verdict.ok
+    assert verdict.builtin_fault is None
+
+
 def test_a_wrong_one_is_wrong() -> None:
     verdict = second_order(implementation_from(Detached, "gru"), case_of(SPECS["gru"]))
     assert not verdict.ok
