@@ -17,6 +17,7 @@ DROPPING_TRIES = 20  # of two calls that may happen to drop the same
 REFERENCE_ROWS = 4 * ROWS
 BOTH = (1 + ROWS / REFERENCE_ROWS) ** 0.5  # what sampling both adds to the interval of one sample
 BOTH_FOR_DISTANCE = BOTH / (1 + 1 / 16) ** 0.5  # that interval has a reference of 16 times the rows in it
+ASKED_ONCE = 0.83  # a distance's interval that chance leaves once in 10^6, over the judge's, once in 5 * 10^8
 PAIRS = {"halves": f"[s[:{ROWS // 2}], s[{ROWS // 2}:]]", "neighbours": "[s[::2], s[1::2]]"}
 
 # Writes programs that show a wrong tensor (of None: make the calls), each call repeated so often.
@@ -106,8 +107,8 @@ def of_distribution(
         pair, of = PAIRS[of.partition(" ")[0]], "output"
     elif of == "output and input.grad":  # in units of standard deviations; the judge's are those of a factor
         limit *= BOTH * ((1 - p) / p) ** (1.0 if quantity == "variance" else 0.5)
-    elif quantity == "all masks":  # whose interval has this reference in it, and a margin
-        quantity, limit = "distribution", limit / 1.2
+    elif quantity == "all masks":  # the reference is another, and only a layer that was found wrong is asked
+        quantity, limit = "distribution", ASKED_ONCE * limit
     elif quantity in ("variance", "distribution"):
         limit *= BOTH if quantity == "variance" else BOTH_FOR_DISTANCE
     parts = beside(case, implementation)
