@@ -178,9 +178,9 @@ SILENT = (
         versions=("5.0.0.93",),
         module="cv2",
         kinds=("gru", "lstm"),
-        wrong="An ONNX GRU or LSTM ignores clip, and sequence_lens where a first state is given, and an LSTM "
-        "input_forget.",
-        affects="Whoever runs a model that has them; what is not supported is refused elsewhere.",
+        wrong="An ONNX GRU or LSTM ignores clip; so does a GRU, and an LSTM with first states, sequence_lens, and an "
+        "LSTM input_forget.",
+        affects="Whoever runs a model that has one of them; activations that are not supported are refused.",
         fails="AssertionError: {'GRU': ",
         silent=True,
         beside=("onnx",),
