@@ -134,9 +134,9 @@ class RNNCell(RecurrentCell):
         if self.nonlinearity not in ("tanh", "relu"):
             raise RuntimeError(f"expected nonlinearity to be 'tanh' or 'relu', got {self.nonlinearity!r}")
         [h_prev] = states
-        biases = (bias if bias is None else cast_by_autocast(bias) for bias in (self.bias_ih, self.bias_hh))
+        bias_ih, bias_hh = (bias if bias is None else cast_by_autocast(bias) for bias in (self.bias_ih, self.bias_hh))
         nonlinearity = getattr(torch, self.nonlinearity)
-        return (rnn_cell(x_t, h_prev, self.weight_ih, self.weight_hh, *biases, nonlinearity),)
+        return (rnn_cell(x_t, h_prev, self.weight_ih, self.weight_hh, bias_ih, bias_hh, nonlinearity),)
 
 
 class GRUCell(RecurrentCell):

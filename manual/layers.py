@@ -185,7 +185,7 @@ class RecurrentLayer(nn.Module):
         shape = sum(batch_sizes), self.input_size
         check("packed data", input.data, shape, weights[0]["weight_ih"], dtype_error)
         state = self._initial_state(hx, input.data, batch_sizes[:1], weights)
-        state = self._cast_state(state, input.data.device, even=batch_sizes[0] == batch_sizes[-1])
+        state = self._cast_state(state, input.data.device, even=len(set(batch_sizes)) == 1)
         if input.sorted_indices is not None:
             state = map_state(lambda s: s.index_select(1, input.sorted_indices), state)
         output, state = self._layers(weights)(input, state)

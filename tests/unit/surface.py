@@ -9,8 +9,10 @@ import importlib.util
 import io
 import math
 import multiprocessing
+import os
 import pickle
 import re
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -371,6 +373,8 @@ def compiled_eagerly(case: Case) -> None:
 
 @corner("compiling", "the same by `inductor`")
 def compiled_by_inductor(case: Case) -> None:
+    if not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++", "cl"))):
+        raise Unavailable("no C++ compiler")
     compiled(replace(case, num_layers=1), backend="inductor")
 
 
@@ -416,6 +420,14 @@ def exported_without_state(case: Case) -> None:
     case.holds(first_of(case, program.module()(repeated(case, 4)[0]), 4), zeros=True)
 
 
+@corner("compiling", "`torch.export`, any number of steps")
+def exported_for_all_lengths(case: Case) -> None:
+    state = of_kind(case.kind, [None for _ in names_of_state(case.kind)])
+    longer = torch.cat([case.x] * 3), case.state
+    program = torch.export.export(case.layer(), longer, dynamic_shapes=({0: torch.export.Dim("seq", min=2)}, state))
+    case.holds(program.module()(case.x, case.state))
+
+
 @corner("compiling", "ONNX and back (`torch.onnx.export`, onnxruntime)")
 def through_onnx(case: Case) -> None:
     for module in ("onnx", "onnxscript", "onnxruntime"):
@@ -440,6 +452,12 @@ def traced(case: Case) -> None:
     example = case.x.flip(0), of_kind(case.kind, [s.flip(0) for s in as_tuple(case.state)])
     layer, leaves = case.layer(), case.leaves
     case.holds(torch.jit.trace(layer, example)(*leaves), leaves, dict(layer.named_parameters()))
+
+
+@corner("compiling", "`torch.jit.trace`, any number of steps")
+def traced_for_all_lengths(case: Case) -> None:
+    traced = torch.jit.trace(case.layer(), (torch.cat([case.x] * 3), case.state))
+    case.holds(traced(case.x, case.state))
 
 
 class OnTensor(nn.Module):
@@ -638,10 +656,9 @@ def autocast_cuda(case: Case) -> None:
 NO_RULE = Refusal(RuntimeError, "Batching rule not implemented for aten::", "its kernels have no batching rule")
 NO_DYNAMO = Refusal(RuntimeError, "RNN, GRU, or LSTM", "`torch.compile` takes it into no graph unless told to")
 NO_LAMBDA = Refusal(
-    torch.jit.frontend.FrontendError,
-    "aren't supported",
-    "composed of functions, which TorchScript does not take; trace or export it",
+    torch.jit.frontend.FrontendError, "aren't supported", "it is composed of functions, which TorchScript does not take"
 )
+UNROLLED = Refusal(RuntimeError, "to be a constant|elements in a list", "every step is in the graph")
 REFUSED = {
     ("`vmap` over the batch", "torch.nn"): NO_RULE,
     ("`vmap` over weights (`stack_module_state`)", "torch.nn"): NO_RULE,
@@ -649,6 +666,9 @@ REFUSED = {
     ("`torch.compile(fullgraph=True)`, forward and backward, `aot_eager`", "torch.nn"): NO_DYNAMO,
     ("the same by `inductor`", "torch.nn"): NO_DYNAMO,
     ("one compilation for all batch sizes", "torch.nn"): NO_DYNAMO,
+    **{("`torch.export`, any number of steps", layers): UNROLLED for layers in LAYERS},
+    ("`torch.jit.trace`, any number of steps", "manual"): UNROLLED,
+    ("`torch.jit.trace`, any number of steps", "manual.fused"): UNROLLED,
     ("`torch.jit.script`", "manual"): NO_LAMBDA,
     ("`torch.jit.script`", "manual.fused"): NO_LAMBDA,
     ("`skip_init`", "torch.nn"): Refusal(RuntimeError, "'device' arg", "its signature does not show `device`"),

@@ -4,11 +4,12 @@ import pytest
 
 from rnn_parity.tests.unit.surface import CORNERS, KINDS, LAYERS, REFUSED, Case, Unavailable, outcome
 
-BRIEF = {"the same by `inductor`": ("GRU",)}  # it takes half a minute a kind; bench/compatibility.py asks of all
-
 
 @pytest.mark.parametrize("layers", LAYERS)
-@pytest.mark.parametrize(("title", "kind"), [(title, kind) for title in CORNERS for kind in BRIEF.get(title, KINDS)])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "title", [pytest.param(title, marks=pytest.mark.slow if "inductor" in title else ()) for title in CORNERS]
+)
 def test_corner(title: str, kind: str, layers: str) -> None:
     try:
         found = outcome(title, Case(layers, kind))
