@@ -149,7 +149,8 @@ class Compatibility:
     def __init__(self, found: dict[str, Any]) -> None:
         self.corners, self.day, versions = found["corners"], found["day"], found["versions"]
         self.versions = ", ".join(f"{name} {version}" for name, version in versions.items())
-        self.asked = len(self.corners)
+        answers = [{said for of in corner["layers"].values() for said in of.values()} for corner in self.corners]
+        self.asked = sum(not all(said.startswith("not asked") for said in of_corner) for of_corner in answers)
 
     def __getitem__(self, group: str) -> str:
         """Return a group's table."""

@@ -594,6 +594,8 @@ def rows_of(items: Any, rows: int) -> Iterator[list[Any]]:
 
 @corner("modules", "`share_memory`")
 def shared(case: Case) -> None:
+    if "fork" not in multiprocessing.get_all_start_methods():
+        raise Unavailable("no process can be forked")
     layer = case.layer(1).share_memory()
     assert all(parameter.is_shared() for parameter in layer.parameters())
     process = multiprocessing.get_context("fork").Process(target=layer.load_state_dict, args=(case.weights,))
