@@ -213,6 +213,8 @@ class RecurrentLayer(nn.Module):
 
         cuDNN's kernels do, and on the CPU that of oneDNN: it is for the LSTM, where all sequences have one length.
         """
+        if not under_autocast(device.type):
+            return state
         by_onednn = self.num_states == 2 and self.proj_size == 0 and even
         return map_state(cast_by_autocast, state) if by_onednn or device.type == "cuda" else state
 
