@@ -153,7 +153,8 @@ class RecurrentLayer(nn.Module):
             TypeError, AttributeError: hx is a tuple where a tensor is expected, or the other way round.
         """
         weights = self._weights()
-        if under_autocast(weights[0]["weight_ih"].device.type):  # once, not at every step
+        autocast = under_autocast(weights[0]["weight_ih"].device.type)
+        if autocast:  # once, not at every step
             weights = [{name: cast_by_autocast(w) for name, w in of_layer.items()} for of_layer in weights]
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx, weights)
@@ -168,7 +169,8 @@ class RecurrentLayer(nn.Module):
         if len(input) == 0:
             raise RuntimeError("expected at least one step, got none")
         state = self._initial_state(hx, input, [input.size(1)] if batched else [], weights, 3 if batched else 2)
-        state = self._cast_state(state, input.device, even=True)
+        if autocast:
+            state = self._cast_state(state, input.device, even=True)
         if batched:
             output, state = self._layers(weights)(input, state)
             return (output.transpose(0, 1) if self.batch_first else output), state
@@ -185,7 +187,8 @@ class RecurrentLayer(nn.Module):
         shape = sum(batch_sizes), self.input_size
         check("packed data", input.data, shape, weights[0]["weight_ih"], dtype_error)
         state = self._initial_state(hx, input.data, batch_sizes[:1], weights)
-        state = self._cast_state(state, input.data.device, even=len(set(batch_sizes)) == 1)
+        if under_autocast(input.data.device.type):
+            state = self._cast_state(state, input.data.device, even=len(set(batch_sizes)) == 1)
         if input.sorted_indices is not None:
             state = map_state(lambda s: s.index_select(1, input.sorted_indices), state)
         output, state = self._layers(weights)(input, state)
@@ -209,12 +212,10 @@ class RecurrentLayer(nn.Module):
         return states[0] if self.num_states == 1 else tuple(states)
 
     def _cast_state(self, state: Any, device: torch.device, even: bool) -> Any:
-        """The state in autocast's dtype, where a kernel of torch.nn casts it, too, and so decides the results' dtypes.
+        """Under autocast, the state in its dtype where a kernel of torch.nn casts it, too, and so decides the results' dtypes.
 
         cuDNN's kernels do, and on the CPU that of oneDNN: it is for the LSTM, where all sequences have one length.
         """
-        if not under_autocast(device.type):
-            return state
         by_onednn = self.num_states == 2 and self.proj_size == 0 and even
         return map_state(cast_by_autocast, state) if by_onednn or device.type == "cuda" else state
 
