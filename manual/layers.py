@@ -153,7 +153,8 @@ class RecurrentLayer(nn.Module):
             TypeError, AttributeError: hx is a tuple where a tensor is expected, or the other way round.
         """
         weights = self._weights()
-        autocast = under_autocast(weights[0]["weight_ih"].device.type)
+        device_type = weights[0]["weight_ih"].device.type
+        autocast = device_type != "meta" and torch.is_autocast_enabled(device_type)
         if autocast:  # once, not at every step
             weights = [{name: cast_by_autocast(w) for name, w in of_layer.items()} for of_layer in weights]
         if isinstance(input, PackedSequence):
@@ -212,7 +213,7 @@ class RecurrentLayer(nn.Module):
         return states[0] if self.num_states == 1 else tuple(states)
 
     def _cast_state(self, state: Any, device: torch.device, even: bool) -> Any:
-        """Under autocast, the state in its dtype where a kernel of torch.nn casts it, too, and so decides the results' dtypes.
+        """Under autocast, the state in its dtype where a kernel of torch.nn casts it, too, and so the results.
 
         cuDNN's kernels do, and on the CPU that of oneDNN: it is for the LSTM, where all sequences have one length.
         """
