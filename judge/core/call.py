@@ -82,12 +82,12 @@ def run(implementation: Implementation, layer: nn.Module, case: Case) -> dict[st
 
 
 def _earlier_call(layer: nn.Module, case: Case, mode: str, seeds: int) -> None:
-    """Train on or evaluate other, larger tensors with other weights: nothing of it may stay in the layer."""
+    """Train on or evaluate larger or smaller tensors with other weights: nothing of it may stay in the layer."""
     loss = ("output",) if case.cotangents else ()
     other = replace(
         case,
-        seq_len=case.seq_len + 1,
-        batch=case.batch + case.batched,
+        seq_len=max(1, case.seq_len + case.more),
+        batch=max(1, case.batch + case.more) if case.batched else 1,
         lengths=None,
         cotangents=loss,
         grad_mode="no_grad",

@@ -85,6 +85,11 @@ class Case:
                 parts.append(f"{field.name}={str(value).removeprefix('torch.')}")
         return f"{self.spec.kind}({', '.join(parts)})"
 
+    @property
+    def more(self) -> int:
+        """How many steps and sequences calls before the judged one have more: one, or one less in odd cases."""
+        return -1 if self.seed % 2 and max(self.seq_len, self.batch) > 1 else 1
+
     def wants_grad(self, argument: str) -> bool:
         """Whether input, h_0 or c_0 requires a gradient in a case with a loss."""
         return self.input_grad if argument == "input" else self.state_grad

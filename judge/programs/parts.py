@@ -141,11 +141,12 @@ class Parts:
         case, spec = self.case, self.case.spec
         more = self.more if name in ARGUMENTS else ""
         rows = str(spec.num_layers * spec.num_directions)
-        first = f"{case.seq_len}{more}" if name in ("input", "output") else rows
+        steps, batch = (f"{n}{more}" if n + case.more else "1" for n in (case.seq_len, case.batch))  # one is the least
+        first = steps if name in ("input", "output") else rows
         features = {"input": spec.input_size, "output": spec.num_directions * spec.state_size}
         last = features.get(name, spec.hidden_size if name.startswith("c") else spec.state_size)
         scale = f", scale={case.input_scale}" if name == "input" and case.input_scale != 1 else ""
-        batch = f"{case.batch}{more if case.batched else ''}"
+        batch = batch if case.batched else "1"
         code = f"draw({self.seed(ROLES[name], self.offset)}, {first}, {batch}, {last}{scale})"
         if not case.batched:
             code += "[:, 0]"
