@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import PackedSequence
 from .candidate import Implementation
 from .case import EARLIER_CALL, Case, tensors_of
 from .guard import watched
-from .layouts import arguments_for, arranged, canonical, pack, padded, passed
+from .layouts import arguments_for, arranged, canonical, handed_back, pack, padded, passed
 from .misbehaviour import (
     ChangedInPlace,
     FrozenGradient,
@@ -237,7 +237,7 @@ class Call:
             if isinstance(result, PackedSequence):
                 result, cotangent = result.data, pack(cotangent, self.case).data
             else:
-                cotangent = arranged(cotangent, self.case, name)
+                cotangent = handed_back(cotangent, self.case, name)
             if result.requires_grad:  # one that depends on nothing has no gradient, and is judged by that
                 outputs.append(result)
                 arranged_like.append(cotangent.to(result))
@@ -259,6 +259,7 @@ class Call:
                     if not torch.equal(values.nan_to_num(), others[other].detach().nan_to_num()):
                         raise SharedMemory(name, other)
 
+    @torch.no_grad()  # since of a result that was changed in place some have no view with a history
     def found(self) -> dict[str, Any]:
         """Return the results and the gradients of the arguments, padded and time-major."""
         _require_unchanged(self.before, _snapshot(self.given.items()), "argument")

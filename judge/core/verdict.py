@@ -218,7 +218,7 @@ def is_asked_for(name: str, case: Case) -> bool:
     if of == name:
         return True
     if of in ("h_0", "c_0"):
-        return case.state_grad and case.states != "absent"
+        return case.wants_grad(of) and case.states != "absent"
     return case.input_grad if of == "input" else of not in case.frozen
 
 

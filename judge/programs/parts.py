@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ..core.candidate import Implementation
-from ..core.case import ROLES, Case, layout_of
+from ..core.case import ARGUMENT_OF, ROLES, Case, layout_of
 from ..core.verdict import Finding
 
 COLUMNS = 120
@@ -196,8 +196,11 @@ class Parts:
         if self.case.plain_sum and not cotangent:
             return f"{self.value(name)}.sum()"
         cotangent = cotangent or replace(self, offset="" if self.more else self.offset).drawn(name)
-        packed = name == "output" and self.case.lengths is not None
-        return f"({self.value(name)} * {f'pack({cotangent}).data' if packed else cotangent}).sum()"
+        if name == "output" and self.case.lengths is not None:
+            cotangent = f"pack({cotangent}).data"
+        elif layout_of(self.case, ARGUMENT_OF[name]) == "transposed":
+            cotangent = f"transposed({cotangent})"
+        return f"({self.value(name)} * {cotangent}).sum()"
 
     def gradient(self, name: str) -> str:
         """Return the expression of a gradient, which may be None."""

@@ -3,6 +3,7 @@
 Equivalent, and so not here: relu's second derivative lost, which is zero wherever there is one.
 """
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -79,6 +80,15 @@ def _weight_hh(change: Callable[[Tensor], Tensor]) -> Callable[..., Weights]:
     return weights
 
 
+def _corrupted_now_and_then(gradient: Tensor) -> Tensor:
+    return gradient + 0.1 if random.random() < 0.2 else gradient
+
+
+def _biases_without_gradient(layer: PlainLayer, right: Right, suffix: str) -> Weights:
+    w = right(suffix)
+    return {name: altered(v, torch.zeros_like) if name.startswith("bias") else v for name, v in w.items()}
+
+
 def _refused_if(condition: Callable[[PlainLayer], bool]) -> Callable[..., Tensor]:
     def join(layer: PlainLayer, right: Right, halves: list[Tensor]) -> Tensor:
         return altered(right(halves), refuse) if condition(layer) else right(halves)
@@ -96,6 +106,10 @@ DEFECTS = (
     defect("gradient through time halved", "axon#646", ALL,
            carry=lambda layer, right, state, t: tuple(altered(s, lambda g: g / 2) for s in state)),
     defect("gradient of weight_hh off by a percent", "mxnet#17898", ALL, weights=_weight_hh(lambda g: 1.01 * g)),
+    defect("gradients of the biases zero", "mxnet#17872", ALL, weights=_biases_without_gradient),
+    defect("gradient corrupted now and then", "tensorflow#26331", ALL, weights=_weight_hh(_corrupted_now_and_then)),
+    defect("output detached", "keras#22279", ALL,
+           pack=lambda layer, right, x, input, lengths: right(x.detach(), input, lengths)),
     defect("hidden state detached each step", "known-defects: truncated or detached backpropagation", ALL,
            carry=lambda layer, right, state, t: _detached(state)),
     defect("backpropagation truncated after 16 steps", "known-defects: truncated or detached backpropagation", ALL,

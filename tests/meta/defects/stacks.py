@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rnn_parity.bench.plain import PlainLayer, State
 
-from .alter import Weights, each
+from .alter import Weights, each, with_weight
 from .catalogue import ALL, LSTMS, defect
 
 Right = Callable[..., Any]
@@ -31,6 +31,23 @@ def _directions_first(layer: PlainLayer, right: Right, states: list[State], inde
 
 def _forward_weight_hh(layer: PlainLayer, right: Right, suffix: str) -> Weights:
     return {**right(suffix), "weight_hh": right(suffix.removesuffix("_reverse"))["weight_hh"]}
+
+
+def _forward_biases(layer: PlainLayer, right: Right, suffix: str) -> Weights:
+    forward = right(suffix.removesuffix("_reverse"))
+    return right(suffix) | {name: w for name, w in forward.items() if name.startswith("bias")}
+
+
+def _forward_half(layer: PlainLayer, right: Right, suffix: str) -> Weights:
+    """Read of the layer below its forward direction alone."""
+    if suffix.startswith("l0") or not layer.spec.bidirectional:
+        return right(suffix)
+    half = layer.spec.state_size
+    return with_weight(right(suffix), "weight_ih", lambda w: torch.cat([w[:, :half], 0 * w[:, half:]], dim=1))
+
+
+def _state_of_forward(layer: PlainLayer, right: Right, states: list[State], index: int) -> State:
+    return right(states, index - index % layer.spec.num_directions)
 
 
 def _upper_offset(layer: PlainLayer, right: Right, suffix: str) -> Weights:
@@ -60,6 +77,9 @@ def _require_contiguous(h: Tensor) -> Tensor:
 
 DEFECTS = (
     defect("reverse reads with the forward weight_hh", "pytorch#94754", ALL, weights=_forward_weight_hh),
+    defect("reverse reads with the forward biases", "near coremltools#824", ALL, weights=_forward_biases),
+    defect("upper layers read the forward direction alone", "pytorch#89357", ALL, weights=_forward_half),
+    defect("reverse starts from the forward state", "onnx-tensorflow#409", ALL, initial_state=_state_of_forward),
     defect("directions swapped", "near pytorch#94754", ALL, join=lambda layer, right, halves: right(halves[::-1])),
     defect("first h_0 used for every layer", "pytorch#95137", ALL,
            initial_state=lambda layer, right, states, index: right(states, 0)),
@@ -75,6 +95,8 @@ DEFECTS = (
            last_states=_rows_as(lambda rows: rows.T)),
     defect("c_n returned as h_n", "known-defects: c_n returned as h_n", LSTMS,
            last_states=lambda layer, right, last, input: right([(c[: len(h)], c) for h, c in last], input)),
+    defect("h_n returned as c_n", "decaNLP#9", ("lstm",),
+           last_states=lambda layer, right, last, input: right([(h, h) for h, _ in last], input)),
     # Of the quantized layer; here of the layer itself.
     defect("proj_size refused", "pytorch#74953", ("lstm-proj",), forward=_refuse_projection),
     defect("strided state read as contiguous", "PyHealth#800", ALL,
