@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rnn_parity.bench.plain import PlainLayer, State
 
-from .alter import Weights, each, with_weight
+from .alter import Weights, each, read_as_contiguous, read_with, with_weight
 from .catalogue import ALL, LSTMS, defect
 
 Right = Callable[..., Any]
@@ -63,10 +63,8 @@ def _refuse_projection(layer: PlainLayer, right: Right, input: Any, hx: Any = No
     raise NotImplementedError("proj_size is not supported")
 
 
-def _memory_as_contiguous(h: Tensor) -> Tensor:
-    """Read on from the first element, as far as there is memory."""
-    behind = h.untyped_storage().nbytes() // h.element_size() - h.storage_offset()
-    return h if behind < h.numel() else h.as_strided(h.shape, torch.empty(h.shape, device="meta").stride())
+def _c_0_with_strides_of_h_0(layer: PlainLayer, right: Right, x: Tensor, hx: Any) -> list[State]:
+    return right(x, hx if hx is None else (hx[0], read_with(hx[0].stride(), hx[1])))
 
 
 def _require_contiguous(h: Tensor) -> Tensor:
@@ -100,7 +98,9 @@ DEFECTS = (
     # Of the quantized layer; here of the layer itself.
     defect("proj_size refused", "pytorch#74953", ("lstm-proj",), forward=_refuse_projection),
     defect("strided state read as contiguous", "PyHealth#800", ALL,
-           initial_states=lambda layer, right, x, hx: right(x, each(hx, _memory_as_contiguous))),
+           initial_states=lambda layer, right, x, hx: right(x, each(hx, read_as_contiguous))),
+    defect("c_0 read with the strides of h_0", "near PyHealth#800", ("lstm",),
+           initial_states=_c_0_with_strides_of_h_0),
     defect("strided state refused", "darts#730", ALL,
            initial_states=lambda layer, right, x, hx: right(x, each(hx, _require_contiguous))),
 )  # fmt: skip
