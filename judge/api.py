@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 
+from ..reference.spec import KINDS
 from .core.candidate import (
     Implementation,
     ImplementationError,
     dtype_named,
     implementation_from,
+    kind_named,
     missing_device,
     require_buildable,
 )
@@ -62,7 +64,7 @@ def replay(target: Any, aspect: str, name: str, case: Case) -> None:
 
 def assert_parity(
     implementation: Any,
-    kind: str,
+    kind: str | None = None,
     *,
     dtype: torch.dtype | str = torch.float64,
     device: str = "cpu",
@@ -75,7 +77,7 @@ def assert_parity(
     Args:
         implementation: a layer class with the constructor of `torch.nn`'s, a factory, an adapter, an
             `Implementation`, or MODULE:ATTRIBUTE that names one.
-        kind: "rnn", "gru" or "lstm".
+        kind: "rnn", "gru" or "lstm"; where it is not told, that which the name of the layer holds.
         dtype: of every tensor; faults of the equations show in float64.
         device: "cpu" or "cuda".
         aspects: which of `ASPECTS` to judge.
@@ -86,10 +88,16 @@ def assert_parity(
         ParityError: an AssertionError with the worst tensor, its error and bound, and a reproducer.
         JudgeError: the judge itself fails.
         ImplementationError: the implementation does not import or build.
-        ValueError: an unknown kind, dtype, device or aspect, a device that is not there, or nothing of what is asked is
+        ValueError: an unknown kind, or none that the name tells, an unknown dtype, device or aspect, a device that is not there, or nothing of what is asked is
             supported.
     """
     __tracebackhide__ = True
+    name = implementation.rpartition(":")[2] if isinstance(implementation, str) else None
+    kind = kind or getattr(implementation, "kind", None) or kind_named(name or getattr(implementation, "__name__", ""))
+    if kind is None:
+        raise ValueError(
+            f"expected kind to be one of {', '.join(KINDS)}: the name of {implementation!r:.80} does not tell"
+        )
     judged = implementation_from(implementation, kind)
     dtype = dtype_named(str(dtype).removeprefix("torch."))
     aspects = [aspects] if isinstance(aspects, str) else aspects

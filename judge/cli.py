@@ -85,12 +85,14 @@ def implementation(layer: str) -> str:
         raise UsageError(f"expected [KIND=]MODULE:CLASS, such as gru=my_layers:MyGRU, got {layer!r}")
     if found["kind"] is not None:
         return layer
-    kinds = [kind for kind in KINDS if kind in found["location"].partition(":")[2].lower()]
-    if len(kinds) != 1:
+    from .core.candidate import kind_named  # with PyTorch, which the other commands need not wait for
+
+    kind = kind_named(found["location"].partition(":")[2])
+    if kind is None:
         raise UsageError(
             f"expected {' or '.join(f'{kind}={layer}' for kind in KINDS)}, got {layer!r}: of which kind is it?"
         )
-    return f"{kinds[0]}={layer}"
+    return f"{kind}={layer}"
 
 
 def tasks(arguments: Sequence[str]) -> int:

@@ -177,6 +177,8 @@ class ResetBeforeGRU(GRU):
     Source: Cho et al. 2014 (arXiv:1406.1078); the step is `gru_cell_reset_before`.
     """
 
+    parity_dialect = ("reset before",)
+
     def _step(self, **weights: Tensor) -> Step:
         weight_ih, weight_hh = weights["weight_ih"], weights["weight_hh"]
         bias = weights["bias_ih"] + weights["bias_hh"] if self.bias else torch.zeros_like(weight_hh[:, 0])

@@ -243,6 +243,12 @@ def most_precise(implementation: Implementation) -> torch.dtype | None:
     return next((dtype for name, dtype in DTYPES.items() if implementation.supports(name)), None)
 
 
+def kind_named(name: str) -> str | None:
+    """Return the one kind that the name of a class holds, MyGRU for one; None where it is none or not clear."""
+    kinds = [kind for kind in KINDS if kind in name.lower()]
+    return kinds[0] if len(kinds) == 1 else None
+
+
 def dtype_named(name: str) -> torch.dtype:
     """Return the dtype of that name.
 

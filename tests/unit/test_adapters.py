@@ -180,6 +180,21 @@ def test_what_describes_no_layer_is_refused(options: dict[str, Any], said: str) 
         layer(**{"kind": "gru", "run": gru_zrn, **options})
 
 
+def test_the_kind_is_that_of_the_name_where_it_tells() -> None:
+    class MyGRU(nn.GRU):
+        pass
+
+    class Mine(nn.GRU):
+        pass
+
+    assert_parity(MyGRU, aspects="forward", examples=2)
+    assert_parity(layer("gru", gru_zrn, gates="zrn"), aspects="forward", examples=2)
+    with pytest.raises(
+        ValueError, match=r"expected kind to be one of rnn, gru, lstm: the name of .*Mine.* does not tell"
+    ):
+        assert_parity(Mine)
+
+
 def test_only_declares_the_others_unsupported() -> None:
     one = Implementation("gru", nn.GRU, "one", unsupported=frozenset({"only forward", "only float32", "only cpu"}))
     others = {"gradients", "second_order", "float64", "bfloat16", "float16", "cuda"}

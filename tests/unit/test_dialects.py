@@ -9,28 +9,9 @@ from torch import nn
 
 from rnn_parity.judge import ImplementationError, ParityError, assert_parity
 from rnn_parity.judge.core.candidate import implementation_from
+from rnn_parity.manual import ResetBeforeGRU
 from rnn_parity.reference import LayerSpec
 from rnn_parity.reference.oracle import Inputs, evaluate
-
-NARROW = ("num_layers", "bidirectional", "packed", "batch_first", "unbatched", "dropout")
-
-
-class ResetBefore(nn.GRU):
-    parity_dialect: Any = "reset before"
-    parity_unsupported = NARROW
-    scale = 1.0
-
-    def forward(self, input: Any, hx: Any = None) -> Any:
-        h = input.new_zeros(input.shape[1], self.hidden_size) if hx is None else hx[0]
-        (W_r, W_z, W_n), (U_r, U_z, U_n) = self.weight_ih_l0.chunk(3), self.weight_hh_l0.chunk(3)
-        b = self.bias_ih_l0 + self.bias_hh_l0 if self.bias else input.new_zeros(3 * self.hidden_size)
-        b_r, b_z, b_n = b.chunk(3)
-        output = []
-        for x in input:
-            r, z = torch.sigmoid(x @ W_r.T + h @ U_r.T + b_r), torch.sigmoid(x @ W_z.T + h @ U_z.T + b_z)
-            h = (1 - z) * torch.tanh(x @ W_n.T + (r * h) @ U_n.T + b_n) + z * h
-            output.append(h)
-        return self.scale * torch.stack(output), h[None]
 
 
 class Changed(nn.RNNBase):
@@ -72,7 +53,7 @@ class UpdateFirst(Changed, nn.GRU):
         return {n: torch.cat([p.chunk(3)[k] for k in (1, 0, 2)]) for n, p in parameters.items()}
 
 
-SPOKEN = [("gru", ResetBefore), ("gru", OneBias), ("lstm", ForgetPlusOne)]
+SPOKEN = [("gru", ResetBeforeGRU), ("gru", OneBias), ("lstm", ForgetPlusOne)]
 
 
 @pytest.mark.parametrize(("kind", "layer"), SPOKEN, ids=lambda part: getattr(part, "__name__", part))
@@ -100,7 +81,7 @@ def test_and_a_fault_in_it_is_found(kind: str, layer: Any) -> None:
 @pytest.mark.parametrize(
     ("kind", "layer", "said"),
     [
-        ("gru", ResetBefore, "this is the GRU with the reset before the product"),
+        ("gru", ResetBeforeGRU, "this is the GRU with the reset before the product"),
         ("gru", OneBias, "this is the GRU with both biases added up before its gates"),
         ("lstm", ForgetPlusOne, "this is the LSTM with 1 added to the bias of its forget gate"),
         ("gru", UpdateFirst, "this is the GRU with its gates in the order z, r, n"),

@@ -148,10 +148,11 @@ def test_the_readme_s_equations_are_those_of_the_cells(project: Path, cell: Call
     assert [line for line in equations if not any(text.startswith(line) for text in documented)] == []
 
 
-def test_the_docs_adapter_is_right(project: Path) -> None:
-    names: dict[str, Any] = {}
-    exec(code_with("adapter = Adapter()", project / "docs" / "adapters.md"), names)
-    assert_parity(names["adapter"], "gru", aspects=("forward", "gradients", "state", "layouts"), examples=4)
+@pytest.mark.parametrize(("name", "line"), [("gru", 'gru = layer("gru", run'), ("adapter", "adapter = Adapter()")])
+def test_the_docs_adapters_are_right(name: str, line: str, project: Path) -> None:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(code_with(line, project / "docs" / "adapters.md"), names)
+    assert_parity(names[name], "gru", aspects=("forward", "state", "layouts"), examples=3)
 
 
 def test_the_docs_list_every_option(project: Path) -> None:
