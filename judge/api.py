@@ -88,12 +88,11 @@ def assert_parity(
         ParityError: an AssertionError with the worst tensor, its error and bound, and a reproducer.
         JudgeError: the judge itself fails.
         ImplementationError: the implementation does not import or build.
-        ValueError: an unknown kind, or none that the name tells, an unknown dtype, device or aspect, a device that is not there, or nothing of what is asked is
-            supported.
+        ValueError: an unknown kind, or none that the name tells; an unknown dtype, device or aspect, a device that is not
+            there, or nothing of what is asked is supported.
     """
     __tracebackhide__ = True
-    name = implementation.rpartition(":")[2] if isinstance(implementation, str) else None
-    kind = kind or getattr(implementation, "kind", None) or kind_named(name or getattr(implementation, "__name__", ""))
+    kind = kind or getattr(implementation, "kind", None) or kind_named(_name_of(implementation))
     if kind is None:
         raise ValueError(
             f"expected kind to be one of {', '.join(KINDS)}: the name of {implementation!r:.80} does not tell"
@@ -122,3 +121,9 @@ def assert_parity(
     tally = Tally()
     for trial, plan in in_rounds(trials, judged, dtype, examples, seed):
         search(trial, judged, dtype, device, plan, tally)
+
+
+def _name_of(implementation: Any) -> str:
+    if isinstance(implementation, str):
+        return implementation.rpartition(":")[2]
+    return str(getattr(implementation, "__name__", ""))
