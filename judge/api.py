@@ -88,8 +88,8 @@ def assert_parity(
         ParityError: an AssertionError with the worst tensor, its error and bound, and a reproducer.
         JudgeError: the judge itself fails.
         ImplementationError: the implementation does not import or build.
-        ValueError: an unknown kind, or none that the name tells; an unknown dtype, device or aspect, a device that is not
-            there, or nothing of what is asked is supported.
+        ValueError: an unknown kind, or none that the name tells; an unknown dtype, device or aspect; a device that is
+            not there; or nothing of what is asked is supported.
     """
     __tracebackhide__ = True
     kind = kind or getattr(implementation, "kind", None) or kind_named(_name_of(implementation))

@@ -38,7 +38,7 @@ Sums = dict[str, Array]
 
 
 def certain(implementation: Implementation, case: Case) -> Verdict:
-    """Judge a case whose dropout leaves nothing to chance: eval, p = 0, or p = 1 (zeros into the upper layers)."""
+    """Judge a case whose dropout leaves nothing to chance: eval, one layer, or p = 1 (zeros into the upper layers)."""
     if case.modes[-1] == "train" and case.spec.dropout == 1:
         return judge(implementation, case, [np.zeros((1, 1, 1))] * (case.spec.num_layers - 1))
     return judge(implementation, case)
@@ -286,6 +286,13 @@ def dropping(p: float, *modes: str, layers: int = 1) -> Callable[[Case], Case]:
         return replace(case, spec=spec, modes=modes, dropout_seed=case.seed)
 
     return adapt
+
+
+def alone(case: Case) -> Case:
+    """Give one layer dropout, which acts between layers and so does nothing."""
+    one = replace(case.spec, num_layers=1)
+    frozen = tuple(name for name in case.frozen if name in one.parameter_shapes())
+    return dropping(0.5, "train")(replace(case, spec=one, frozen=frozen))
 
 
 def linear(case: Case) -> Case:

@@ -51,7 +51,7 @@ def speaks(case: Case, finding: Finding | None) -> bool:
 
 def drops(case: Case) -> bool:
     """Whether dropout leaves the case's results to chance."""
-    return case.modes[-1] == "train" and 0 < case.spec.dropout < 1
+    return case.modes[-1] == "train" and 0 < case.spec.dropout < 1 and case.spec.num_layers > 1
 
 
 def related(relation: str) -> Form:

@@ -67,6 +67,10 @@ TRIALS = (
         needs=("dropout",), adapt=dropout.dropping(1.0, "train"), share=0.5,
     ),
     Trial(
+        "dropout", "a single layer", dropout.CERTAIN, {"gradients", "states", "layouts", "packed"},
+        needs=("dropout",), adapt=dropout.alone, share=0.2,
+    ),
+    Trial(
         "dropout", "distribution", dropout.DISTRIBUTION, {"stack", "states", "layouts", "packed"},
         needs=("dropout", "num_layers", "gradients"),
         adapt=dropout.linear, share=0.2, dtypes=LINEAR,

@@ -48,7 +48,13 @@ def _after_the_last(layer: PlainLayer, right: Right, x: Tensor, input: Any, leng
     return right(dropout(x, layer.spec.dropout, layer.training), input, lengths)
 
 
+def _after_a_single(layer: PlainLayer, right: Right, x: Tensor, input: Any, lengths: Tensor) -> Any:
+    p = layer.spec.dropout if layer.spec.num_layers == 1 and layer.spec.dropout < 1 else 0.0
+    return right(dropout(x, p, layer.training), input, lengths)
+
+
 OWN = torch.Generator()
+
 
 DEFECTS = (
     defect("dropout ignored by backward", "pytorch#190056", ALL,
@@ -59,6 +65,8 @@ DEFECTS = (
     defect("dropout in eval", "known-defects: dropout in eval", ALL,
            between_layers=lambda layer, right, x: dropout(x, layer.spec.dropout, training=True)),
     defect("dropout after the last layer", "known-defects: dropout after the last layer", ALL, pack=_after_the_last),
+    defect("dropout after a single layer", "near known-defects: dropout after the last layer", ALL,
+           pack=_after_a_single),
     defect("dropout not rescaled", "known-defects: dropout not rescaled", ALL,
            between_layers=lambda layer, right, x: right(x) * (1 - layer.spec.dropout if layer.training else 1)),
     defect("dropout not reproducible", "pytorch#18110, pytorch#90168", ALL,
