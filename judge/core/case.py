@@ -20,6 +20,8 @@ EARLIER_CALL = 200  # added to all roles for calls before the one that is judged
 RANDOM_SUM = 300  # seeds of the random sums over what dropout gives
 DIRECTION = 400  # added to all roles and parameters for the directions of second derivatives
 
+LARGE = 8.0  # of c_0, which tanh then saturates
+
 ROWS = 4096  # draws of dropout, one for each row of a batch
 
 
@@ -35,7 +37,7 @@ class Case:
         batch: sequences; 1 where unbatched.
         seed: of every tensor, see `draw`.
         weight_scale: of every weight's normal distribution; biases have scale 1.
-        input_scale: of the input's.
+        input_scale: of the input's, and up to `LARGE` of c_0's: a cell that only many steps would fill.
         batched: False for an input without a batch axis.
         lengths: of a packed batch, None where it is padded; the largest is seq_len.
         enforce_sorted: whether the packed batch is declared sorted (and then is).
@@ -157,7 +159,7 @@ def tensors_of(case: Case, offset: int = 0) -> dict[str, Tensor]:
     shapes |= {name: {"output": sequence, "h_n": h, "c_n": c}[name] for name in case.cotangents}
     found = {}
     for name, shape in shapes.items():
-        values = draw(case.seed + offset + ROLES[name], *shape) * (case.input_scale if name == "input" else 1.0)
+        values = draw(case.seed + offset + ROLES[name], *shape) * scale_of(case, name)
         if name in ("h_0", "c_0") and case.states == "zeros":
             values = torch.zeros(shape, dtype=torch.float64)
         if layout_of(case, name) == "expanded":  # one row for the whole batch
@@ -174,6 +176,11 @@ def _planted(case: Case, name: str, values: Tensor) -> Tensor:
         values = values.contiguous()
         values.view(-1)[case.nonfinite[1]] = case.nonfinite[2]
     return values
+
+
+def scale_of(case: Case, name: str) -> float:
+    """Return the scale of a tensor's normal distribution."""
+    return {"input": case.input_scale, "c_0": min(case.input_scale, LARGE)}.get(name, 1.0)
 
 
 def layout_of(case: Case, name: str) -> str:

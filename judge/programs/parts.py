@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ..core.candidate import Implementation
-from ..core.case import ARGUMENT_OF, ROLES, Case, layout_of
+from ..core.case import ARGUMENT_OF, ROLES, Case, layout_of, scale_of
 from ..core.verdict import Finding
 
 COLUMNS = 120
@@ -159,7 +159,7 @@ class Parts:
         first = steps if name in ("input", "output") else rows
         features = {"input": spec.input_size, "output": spec.num_directions * spec.state_size}
         last = features.get(name, spec.hidden_size if name.startswith("c") else spec.state_size)
-        scale = f", scale={case.input_scale}" if name == "input" and case.input_scale != 1 else ""
+        scale = f", scale={scale_of(case, name)}" if scale_of(case, name) != 1 else ""
         batch = batch if case.batched else "1"
         code = f"draw({self.seed(ROLES[name], self.offset)}, {first}, {batch}, {last}{scale})"
         if not case.batched:

@@ -275,7 +275,7 @@ def test_one_that_hangs_is_not_run_for_ever(tmp_path: Path) -> None:
     outcome = judged(tmp_path, ["candidates:hangs", "candidates:Right"], "-kstate or stacking", "--parity-timeout=3")
     said = [failure["message"] for failure in outcome.verdicts["candidates:hangs"]["failures"]]
     assert len(said) > 4
-    assert sum("it was not run again" in message for message in said) == len(said) - 2
+    assert sum("not run" in message for message in said) == len(said) - 2
     assert (tmp_path / "hung").read_text() == ".."
     assert outcome.verdicts["candidates:Right"]["verdict"] == "passed"
 
