@@ -116,9 +116,10 @@ def measure(kind: str, dtype: torch.dtype, device: str, index: int, seed: int) -
             found.add(trial, ask(trial, layer, case, streams[layer.name]))
 
     if asked:
-        for plan in blocks(trial, dtype, DEFAULT_EXAMPLES, seed):
+        builtin = implementation_from(LAYERS[kind], kind)
+        for plan in blocks(trial, builtin, dtype, DEFAULT_EXAMPLES, seed):
             for block in plan:
-                draw(judged, trial, implementation_from(LAYERS[kind], kind), dtype, device, block)
+                draw(judged, trial, builtin, dtype, device, block)
     # Plain dicts: those with a factory do not travel between processes.
     return Measured(dict(found.ratios), found.undetermined, dict(found.trials), found.flagged)
 

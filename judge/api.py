@@ -112,5 +112,5 @@ def assert_parity(
         raise ValueError(f"{judged.name} declares everything that was asked unsupported: {', '.join(aspects)}")
     require_buildable(judged, device, dtype)
     tally = Tally()
-    for trial, plan in in_rounds(trials, dtype, examples, seed):
+    for trial, plan in in_rounds(trials, judged, dtype, examples, seed):
         search(trial, judged, dtype, device, plan, tally)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .equations import Gates, Hidden
 from .rounding import concatenate, masked
 
@@ -43,6 +45,20 @@ def gru(dh: Hidden, dc: None, saved: tuple[Any, ...]) -> Gradients:
     da_ih = concatenate((da_r, da_z, da_n))
     da_hh = concatenate((da_r, da_z, da_n * r))
     return da_ih, da_hh, dh * z, None
+
+
+def gru_reset_before(dh: Hidden, dc: None, saved: tuple[Any, ...]) -> Gradients:
+    """Differentiate h_t = (1 - z) * n + z * h_prev, with n = tanh(ih_n + W_hn (r * h_prev) + b_hn)."""
+    r, z, n, h_prev, recurrent = saved
+    dn = dh * (1 - z)
+    dz = dh * h_prev - dh * n
+    da_n = dn * (1 - n * n)
+    da_z = dz * (z * (1 - z))
+    none = masked(da_n, np.zeros(()))
+    d_reset = recurrent.back(concatenate((none, none, da_n)), None)  # the gradient of r * h_prev
+    da_r = d_reset * h_prev * (r * (1 - r))
+    da_ih = concatenate((da_r, da_z, da_n))
+    return da_ih, concatenate((da_r, da_z, none)), dh * z + d_reset * r, None
 
 
 def lstm(dh: Hidden, dc: Hidden, saved: tuple[Any, ...]) -> Gradients:

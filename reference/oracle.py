@@ -73,6 +73,7 @@ CELLS: dict[tuple[str, str], tuple[Any, Any]] = {
     ("rnn", "tanh"): (equations.rnn_tanh, gradients.rnn_tanh),
     ("rnn", "relu"): (equations.rnn_relu, gradients.rnn_relu),
     ("gru", "tanh"): (equations.gru, gradients.gru),
+    ("gru", "reset before"): (equations.gru_reset_before, gradients.gru_reset_before),
     ("lstm", "tanh"): (equations.lstm, gradients.lstm),
 }
 
@@ -86,6 +87,12 @@ class _Run:
     given: Mapping[str, Array]
     masks: Sequence[Array] | None
     axes: Axes
+
+    @property
+    def cell(self) -> tuple[Any, Any]:
+        """The equations of a step, and their gradients."""
+        of = "reset before" if "reset before" in self.spec.dialect else self.spec.nonlinearity
+        return CELLS[self.spec.kind, of]
 
     def state(self, name: str, layer: int) -> Any:
         """Return a layer's part of h_0, c_0 or of a cotangent, None where there is no c."""
@@ -105,10 +112,9 @@ class _Layer:
 
     x: Numbers
     W_ih: Numbers
-    W_hh: Numbers
+    recurrent: equations.Recurrent
     W_hr: Numbers | None
     b_ih: Numbers | None
-    b_hh: Numbers | None
     h_prev: list[Numbers] = field(default_factory=list)
     h_full: list[Numbers] = field(default_factory=list)  # h_t before the projection
     saved: list[Any] = field(default_factory=list)
@@ -151,18 +157,31 @@ def _layer(run: _Run, index: int, x: Numbers) -> _Layer:
     # An honest product rounds each of its terms: rounding the weights stands for that.
     W_hr = run.parameter("weight_hr", index).rounded() if run.spec.proj_size else None
     W_ih, W_hh = run.parameter("weight_ih", index).rounded(), run.parameter("weight_hh", index).rounded()
-    b_ih, b_hh = (run.parameter(name, index) if run.spec.bias else None for name in ("bias_ih", "bias_hh"))
-    return _Layer(x, W_ih, W_hh, W_hr, b_ih, b_hh)
+    b_ih, b_hh = _biases(run, index)
+    return _Layer(x, W_ih, equations.Recurrent(W_hh, b_hh), W_hr, b_ih)
+
+
+def _biases(run: _Run, index: int) -> tuple[Numbers | None, Numbers | None]:
+    """Return what is added to W_ih x_t and to W_hh h_prev."""
+    dialect, b_ih, b_hh = run.spec.dialect, None, None
+    if run.spec.bias:
+        b_ih, b_hh = (run.parameter(name, index) for name in ("bias_ih", "bias_hh"))
+        if "one bias" in dialect:
+            b_ih, b_hh = b_ih + b_hh, None
+    if "forget bias + 1" in dialect:
+        forget = np.repeat(np.array([0, 1, 0, 0], run.given["input"].dtype), run.spec.hidden_size)
+        one = run.axes.parameter([forget] * run.spec.num_directions)
+        b_ih = one if b_ih is None else b_ih + one
+    return b_ih, b_hh
 
 
 def _forward_layer(run: _Run, layer: _Layer, h: Numbers, c: Numbers | None) -> tuple[Numbers, Numbers, Any]:
     """Return the sequence of h_t as it was read, then h and c after each sequence's last step."""
-    (cell, _), axes = CELLS[run.spec.kind, run.spec.nonlinearity], run.axes
+    (cell, _), axes = run.cell, run.axes
     a_ih = linear(layer.x, layer.W_ih, layer.b_ih)
     output = []
     for t in range(axes.seq_len):
-        a_hh = linear(h, layer.W_hh, layer.b_hh)
-        h_t, c_t, saved = cell(a_ih[t], a_hh, h, c)
+        h_t, c_t, saved = cell(a_ih[t], layer.recurrent, h, c)
         layer.h_prev.append(h)
         layer.h_full.append(h_t)
         layer.saved.append(saved)
@@ -201,7 +220,7 @@ def _backward_steps(
     run: _Run, layer: _Layer, d_output: Numbers, dh: Numbers, dc: Numbers | None
 ) -> tuple[Numbers, Numbers, Numbers, Numbers, Any]:
     """Return the gradients of a_ih, a_hh and h_t as sequences, then those of h_0 and c_0."""
-    (_, gradient), axes = CELLS[run.spec.kind, run.spec.nonlinearity], run.axes
+    (_, gradient), axes = run.cell, run.axes
     steps = []
     for t in reversed(range(axes.seq_len)):
         dh_t = dh_full = d_output[t] + dh
@@ -209,7 +228,7 @@ def _backward_steps(
             dh_full = dh_t @ layer.W_hr
         da_ih, da_hh, dh_prev, dc_prev = gradient(dh_full, dc, layer.saved[t])
         da_ih, da_hh = axes.until_end(t, da_ih), axes.until_end(t, da_hh)
-        dh = axes.until_end(t, linear(da_hh, layer.W_hh.T, dh_prev), dh)
+        dh = axes.until_end(t, layer.recurrent.back(da_hh, dh_prev), dh)
         dc = axes.until_end(t, dc_prev, dc)
         steps.append((da_ih, da_hh, axes.until_end(t, dh_t)))
     da_ih, da_hh, d_h = map(stack, zip(*reversed(steps), strict=True))
@@ -224,6 +243,13 @@ def _parameter_gradients(
         "weight_ih": _sum_of_products(da_ih, layer.x),
         "weight_hh": _sum_of_products(da_hh, axes.within(stack(layer.h_prev))),
     }
+    if "reset before" in run.spec.dialect:  # what W_hn multiplies is r * h_prev
+        reset = stack([r * h_prev for h_prev, (r, *_) in zip(layer.h_prev, layer.saved, strict=True)])
+        n = slice(2 * run.spec.hidden_size, None)
+        sums["weight_hh"][..., n, :] = _sum_of_products(da_ih[..., n], axes.within(reset))
+        da_hh = da_ih
+    if "one bias" in run.spec.dialect:
+        da_hh = da_ih
     if run.spec.bias:
         sums |= {"bias_ih": _sum(da_ih), "bias_hh": _sum(da_hh)}
     if run.spec.proj_size:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from typing import Any
 
 KINDS = ("rnn", "gru", "lstm")
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}  # gru: r, z, n; lstm: i, f, g, o, packed in that order
+
+# Where the field's layers differ from `torch.nn` by design, and in which kinds.
+DIALECTS = {
+    "one bias": KINDS,  # bias_ih + bias_hh is added to W_ih x_t: a GRU's reset gate acts on no bias
+    "reset before": ("gru",),  # n = tanh(W_in x_t + b_in + W_hn (r * h_prev) + b_hn)
+    "forget bias + 1": ("lstm",),  # f = sigmoid(... + 1)
+}
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,7 @@ class LayerSpec:
         dropout: probability in [0, 1], after every layer but the last.
         bidirectional: a second direction reads the sequence backwards.
         proj_size: features of the projected hidden state, 0 for none; only "lstm" has it.
+        dialect: keys of `DIALECTS`: what differs from `torch.nn`, whose constructor is not told of it.
 
     Raises:
         ValueError: an option that `torch.nn` refuses for this kind.
@@ -41,6 +50,7 @@ class LayerSpec:
     dropout: float = 0.0
     bidirectional: bool = False
     proj_size: int = 0
+    dialect: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require(self.kind in KINDS, f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
@@ -58,6 +68,7 @@ class LayerSpec:
             0 <= self.proj_size < self.hidden_size,
             f"proj_size must be in [0, hidden_size), got {self.proj_size!r} with hidden_size {self.hidden_size}",
         )
+        require_dialect(self.kind, self.dialect)
 
     @property
     def num_directions(self) -> int:
@@ -95,8 +106,19 @@ class LayerSpec:
         return {
             field.name: getattr(self, field.name)
             for field in fields(self)
-            if field.name != "kind" and (field.name in always or getattr(self, field.name) != field.default)
+            if field.name not in ("kind", "dialect")
+            and (field.name in always or getattr(self, field.name) != field.default)
         }
+
+
+def require_dialect(kind: str, dialect: Collection[str]) -> None:
+    """Refuse what is no dialect of a kind.
+
+    Raises:
+        ValueError: it names those there are.
+    """
+    known = [name for name, kinds in DIALECTS.items() if kind in kinds]
+    _require(set(dialect) <= set(known), f"dialect of {kind} must be among {', '.join(known)}, got {dialect!r}")
 
 
 def _require(condition: bool, message: str) -> None:

@@ -189,12 +189,13 @@ def _samples(implementation: Implementation, case: Case, varies: bool) -> Sums:
         layer = candidate(implementation, builtin, case)
         set_mode(layer, "train")
         found = call(layer, wide, tensors)
-        gradients = parameter_gradients(implementation, layer)
+        gradients = parameter_gradients(implementation, layer, case)
         again = run_tensors(layer, wide, tensors)
     if varies and torch.equal(found["output"].cpu(), again["output"]) and bool(found["output"].std(dim=1).any()):
         raise SameDropout()
-    found |= {f"{name}.grad": gradients.get(name) for name, _ in builtin.named_parameters()}
-    shapes = {"input.grad": tensors["input"]} | {f"{name}.grad": p for name, p in builtin.named_parameters()}
+    found |= {f"{name}.grad": gradient for name, gradient in gradients.items()}
+    shapes = {"input.grad": tensors["input"]}
+    shapes |= {f"{name}.grad": p for name, p in builtin.named_parameters() if name in gradients}
     for name, like in shapes.items():
         found[name] = torch.zeros_like(like) if found[name] is None else found[name]
     given = {name: tensor for name, tensor in found.items() if tensor is not None}  # none for a state that is ignored

@@ -130,7 +130,7 @@ def two_losses(implementation: Implementation, case: Case) -> Verdict:
             if not case.seed % 2:
                 second.backward()
             of_first, of_second = first.found(), second.found()
-            of_both = {f"{name}.grad": g for name, g in parameter_gradients(implementation, layer).items()}
+            of_both = {f"{name}.grad": g for name, g in parameter_gradients(implementation, layer, case).items()}
         except Misbehaviour as error:
             verdict.misbehaviour = error
             return verdict
@@ -165,7 +165,9 @@ def output_changed(implementation: Implementation, case: Case) -> Verdict:
             set_mode(layer, case.modes[-1])
             begun = Call(layer, case, tensors_of(case))
             begun.backward_after(_doubled)
-            found = begun.found() | {f"{n}.grad": g for n, g in parameter_gradients(implementation, layer).items()}
+            found = begun.found() | {
+                f"{n}.grad": g for n, g in parameter_gradients(implementation, layer, case).items()
+            }
         except Misbehaviour as error:
             if not (isinstance(error, Raised) and error.stage == "backward"):
                 verdict.misbehaviour = error

@@ -53,7 +53,7 @@ def _called(implementation: Implementation, layer: torch.nn.Module, case: Case) 
         torch.manual_seed(case.dropout_seed)
     found = call(layer, case, tensors_of(case))
     if case.cotangents:
-        gradients = parameter_gradients(implementation, layer)
+        gradients = parameter_gradients(implementation, layer, case)
         found |= {f"{name}.grad": gradient for name, gradient in gradients.items()}
     return {name: None if tensor is None else tensor.detach().clone().cpu() for name, tensor in found.items()}
 

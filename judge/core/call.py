@@ -70,7 +70,7 @@ def run(implementation: Implementation, layer: nn.Module, case: Case) -> dict[st
         begun.backward()
     found = begun.found()
     if case.cotangents:
-        for name, gradient in parameter_gradients(implementation, layer).items():
+        for name, gradient in parameter_gradients(implementation, layer, case).items():
             if name in case.frozen and gradient is not None:
                 raise FrozenGradient(name)
             if name not in case.frozen:
@@ -129,8 +129,10 @@ def set_mode(layer: nn.Module, mode: str) -> None:
         layer.zero_grad(set_to_none=True)
 
 
-def parameter_gradients(implementation: Implementation, layer: nn.Module) -> dict[str, Tensor | None]:
+def parameter_gradients(implementation: Implementation, layer: nn.Module, case: Case) -> dict[str, Tensor | None]:
     """Return the gradient of every parameter under its built-in name, None where there is none.
+
+    A name that an adapter leaves out is not compared.
 
     Raises:
         Misbehaviour: an adapter raised, or gave something else than tensors.
@@ -140,6 +142,8 @@ def parameter_gradients(implementation: Implementation, layer: nn.Module) -> dic
     for name, gradient in found.items():
         if gradient is not None and not isinstance(gradient, Tensor):
             raise WrongGradientType(name, _kind_of(gradient))
+    if implementation.gradients is None:  # a layer's own parameters are all there
+        return dict.fromkeys(case.spec.parameter_shapes()) | found
     return found
 
 
@@ -283,8 +287,9 @@ def _checked(returned: Any, case: Case, sequence: Any) -> dict[str, Any]:
     form = "(output, (h_n, c_n))" if spec.kind == "lstm" else "(output, h_n)"
     try:
         output, state = returned
-        states = dict(zip(("h_n", "c_n"), state, strict=True)) if spec.kind == "lstm" else {"h_n": state}
-        if not isinstance(returned, tuple) or isinstance(state, Tensor) == (spec.kind == "lstm"):
+        lstm = spec.kind == "lstm" and case.final_states
+        states = dict(zip(("h_n", "c_n"), state, strict=True)) if lstm else {"h_n": state}
+        if not isinstance(returned, tuple) or (case.final_states and isinstance(state, Tensor) == lstm):
             raise TypeError
     except (TypeError, ValueError):
         raise WrongReturn(form, _kind_of(returned)) from None
@@ -294,6 +299,8 @@ def _checked(returned: Any, case: Case, sequence: Any) -> dict[str, Any]:
     else:
         expected = arranged(torch.empty(case.seq_len, case.batch, features), case, "output").shape
         _check_tensor("output", output, expected, case)
+    if not case.final_states:
+        return {"output": output}
     rows = spec.num_layers * spec.num_directions
     shapes = {"h_n": (rows, case.batch, spec.state_size), "c_n": (rows, case.batch, spec.hidden_size)}
     for name, tensor in states.items():

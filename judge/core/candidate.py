@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,14 +14,17 @@ import torch
 from torch import nn
 
 from ...reference.builtin import LAYERS, builtin_layer
-from ...reference.spec import KINDS, LayerSpec
+from ...reference.spec import KINDS, LayerSpec, require_dialect
 
 # What an implementation may declare unsupported. What it declares is never drawn, and a test about nothing else
 # is skipped and reported as unsupported.
 FEATURES = {
     "gradients": "backward pass",
+    "state_gradients": "gradients of h_0 and c_0",
+    "eval_gradients": "gradients in eval mode",
     "second_order": "derivatives of gradients",
     "initial_state": "a given h_0 or c_0",
+    "final_state": "h_n and c_n: what is returned in their place is not looked at",
     "num_layers": "more than one layer",
     "bidirectional": "two directions",
     "packed": "PackedSequence",
@@ -29,6 +35,8 @@ FEATURES = {
     "relu": "nonlinearity='relu'",
     "proj_size": "projections",
     "dropout": "dropout between layers",
+    "seed": "torch.manual_seed for dropout",
+    "zero_weights": "weights that are all exactly zero",
     "float64": "dtype float64",
     "float32": "dtype float32",
     "bfloat16": "dtype bfloat16",
@@ -37,6 +45,12 @@ FEATURES = {
     "cuda": "device cuda",
 }
 
+# What "only X" declares unsupported.
+ONLY = {"forward": frozenset({"gradients", "second_order"})} | {
+    name: frozenset(names) - {name}
+    for names in (("float64", "float32", "bfloat16", "float16"), ("cpu", "cuda"))
+    for name in names
+}
 
 DTYPES = {
     "float64": torch.float64,
@@ -50,6 +64,34 @@ class ImplementationError(ValueError):
     """An implementation that does not parse, import or build; the message is one line."""
 
 
+class AdapterError(Exception):
+    """An adapter, and not the layer behind it, gave something else than was asked for; the message is one line."""
+
+    of_adapter = True
+
+
+@contextmanager
+def part_of_adapter(function: Any) -> Iterator[None]:
+    """Run a function of an adapter, and mark what is raised in its own file as the adapter's: see `is_of_adapter`."""
+    try:
+        yield
+    except Exception as error:
+        if traceback.extract_tb(error.__traceback__)[-1].filename == _file_of(function):
+            error.of_adapter = True  # type: ignore[attr-defined]
+        raise
+
+
+def is_of_adapter(error: BaseException) -> bool:
+    """Whether an exception is the fault of an adapter, and not of the layer behind it."""
+    return getattr(error, "of_adapter", False)
+
+
+def _file_of(function: Any) -> str | None:
+    unwrapped = inspect.unwrap(getattr(function, "func", function))
+    code = getattr(getattr(unwrapped, "__func__", unwrapped), "__code__", None)
+    return code.co_filename if code else None
+
+
 @dataclass(frozen=True)
 class Implementation:
     """A recurrent layer under judgement.
@@ -60,10 +102,12 @@ class Implementation:
             are set with `load_state_dict` and their gradients read by name.
         name: how reports call it.
         location: MODULE:ATTRIBUTE, where a reproducer imports it from.
-        unsupported: keys of `FEATURES`.
+        unsupported: keys of `FEATURES`, or "only " before a dtype, a device or "forward".
         from_builtin: for a layer with other parameter names: takes the built-in and returns the layer under
             judgement with the same weights; used in place of the factory.
-        gradients: beside `from_builtin`: takes the layer after backward, returns {built-in name: gradient}.
+        gradients: beside `from_builtin`: takes the layer after backward, returns {built-in name: gradient}; a name
+            that is left out is not compared.
+        dialect: keys of `rnn_parity.reference.DIALECTS`, where the layer differs from torch.nn by design.
         draws_like_builtin: whether dropout takes its random numbers in the built-in's order (padded input, CPU):
             then it is held to the exact result too.
 
@@ -78,15 +122,22 @@ class Implementation:
     unsupported: frozenset[str] = frozenset()
     from_builtin: Callable[[nn.Module], nn.Module] | None = None
     gradients: Callable[[nn.Module], Mapping[str, torch.Tensor | None]] | None = None
+    dialect: tuple[str, ...] = ()
     draws_like_builtin: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ImplementationError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
+        try:
+            require_dialect(self.kind, self.dialect)
+        except ValueError as error:
+            raise ImplementationError(f"{self.name}: {error}") from error
+        object.__setattr__(self, "unsupported", _spelled_out(self.unsupported))
         unknown = set(self.unsupported) - set(FEATURES)
         if unknown:
             raise ImplementationError(
-                f"{self.name} declares {', '.join(sorted(unknown))} unsupported; known are {', '.join(FEATURES)}"
+                f"{self.name} declares {', '.join(sorted(unknown))} unsupported; known are {', '.join(FEATURES)}, "
+                f"and only {', only '.join(ONLY)}"
             )
 
     def supports(self, feature: str) -> bool:
@@ -101,7 +152,8 @@ class Implementation:
             spec: what the built-in was built from.
         """
         if self.from_builtin is not None:
-            return self._module(self.from_builtin(builtin))
+            with part_of_adapter(self.from_builtin):
+                return self._module(self.from_builtin(builtin))
         like = builtin.weight_ih_l0
         layer = self._module(self.factory(**spec.arguments(), device=like.device, dtype=like.dtype))
         layer.load_state_dict(builtin.state_dict())
@@ -113,9 +165,13 @@ class Implementation:
         return built
 
     def gradients_of(self, layer: nn.Module) -> Mapping[str, torch.Tensor | None]:
-        """Return the gradient of every parameter under its built-in name, None where there is none."""
+        """Return the gradient of every parameter under its built-in name, None where there is none.
+
+        A name that an adapter leaves out is not compared.
+        """
         if self.gradients is not None:
-            return self.gradients(layer)
+            with part_of_adapter(self.gradients):
+                return self.gradients(layer)
         return {name: parameter.grad for name, parameter in layer.named_parameters()}
 
 
@@ -124,8 +180,8 @@ def implementation_from(target: Any, kind: str, location: str | None = None) -> 
 
     Args:
         target: a callable with the constructor of `torch.nn`'s layer; or an object with `from_builtin` and
-            `gradients`; or an `Implementation`; or a text MODULE:ATTRIBUTE that names one of these. An attribute
-            `parity_unsupported` of it, a collection of keys of `FEATURES`, is what it declares unsupported.
+            `gradients`; or an `Implementation`; or a text MODULE:ATTRIBUTE that names one of these. Attributes
+            `parity_unsupported` and `parity_dialect` of it are what it declares, see `Implementation`.
         kind: "rnn", "gru" or "lstm".
         location: MODULE:ATTRIBUTE of the target, where it is known.
 
@@ -140,7 +196,7 @@ def implementation_from(target: Any, kind: str, location: str | None = None) -> 
         return target
     location = location or _location(target)
     name = location or repr(target)
-    adapter, unsupported = hasattr(target, "from_builtin"), getattr(target, "parity_unsupported", ())
+    adapter = hasattr(target, "from_builtin")
     if adapter and not hasattr(target, "gradients"):
         raise ImplementationError(f"{name} has from_builtin but not gradients(layer) -> {{built-in name: tensor}}")
     if not adapter and not callable(target):
@@ -150,11 +206,23 @@ def implementation_from(target: Any, kind: str, location: str | None = None) -> 
         LAYERS[kind] if adapter and kind in LAYERS else target,
         name,
         location,
-        frozenset([unsupported] if isinstance(unsupported, str) else unsupported or ()),
+        frozenset(_listed(target, "parity_unsupported")),
         target.from_builtin if adapter else None,
-        target.gradients if adapter else None,
+        target.gradients if adapter else getattr(target, "parity_gradients", None),
+        _listed(target, "parity_dialect"),
         bool(getattr(target, "parity_draws_like_builtin", target in LAYERS.values())),
     )
+
+
+def _listed(target: Any, attribute: str) -> tuple[str, ...]:
+    declared = getattr(target, attribute, ())
+    return (declared,) if isinstance(declared, str) else tuple(declared or ())
+
+
+def _spelled_out(unsupported: Iterable[str]) -> frozenset[str]:
+    """Return features, with those that each "only X" leaves out in its place."""
+    only = {f"only {name}": left_out for name, left_out in ONLY.items()}
+    return frozenset().union(*(only.get(name, {name}) for name in unsupported))
 
 
 def parse_implementation(text: str) -> tuple[str, str]:
@@ -168,6 +236,11 @@ def parse_implementation(text: str) -> tuple[str, str]:
         raise ImplementationError(f"expected KIND=MODULE:ATTRIBUTE with KIND one of {', '.join(KINDS)}, got {text!r}")
     _require_location(location)
     return kind, location
+
+
+def most_precise(implementation: Implementation) -> torch.dtype | None:
+    """Return the first dtype of `DTYPES` that an implementation supports, None where it supports none."""
+    return next((dtype for name, dtype in DTYPES.items() if implementation.supports(name)), None)
 
 
 def dtype_named(name: str) -> torch.dtype:
@@ -224,11 +297,12 @@ def require_buildable(implementation: Implementation, device: str, dtype: torch.
         raise
     except (Exception, SystemExit) as error:  # whatever a constructor raises
         raise ImplementationError(
-            f"expected {implementation.name} to build like torch.nn.{spec.kind.upper()}(2, 3), got {_one_line(error)}"
+            f"expected {implementation.name} to build like torch.nn.{spec.kind.upper()}(2, 3), got {one_line(error)}"
         ) from error
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """Return an exception's class and message in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
@@ -244,7 +318,7 @@ def _imported(location: str) -> Any:
         return pkgutil.resolve_name(location)
     except (Exception, SystemExit) as error:  # whatever a module raises while it is imported
         raise ImplementationError(
-            f"expected MODULE:ATTRIBUTE that imports, got {location!r}: {_one_line(error)}"
+            f"expected MODULE:ATTRIBUTE that imports, got {location!r}: {one_line(error)}"
         ) from error
 
 

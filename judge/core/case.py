@@ -48,6 +48,7 @@ class Case:
         input_layout: memory layout of the input, one of `LAYOUTS`.
         state_layout: memory layout of h_0 and c_0.
         dropout_seed: the global seed before the judged call, which decides what dropout draws.
+        final_states: whether h_n and c_n are looked at.
         nonfinite: (name, index, value) of a NaN or infinity put into an argument or a parameter, the index counting
             its elements in the order of a padded, time-major batch.
     """
@@ -74,11 +75,14 @@ class Case:
     input_layout: str = "contiguous"
     state_layout: str = "contiguous"
     dropout_seed: int | None = None
+    final_states: bool = True
     nonfinite: tuple[str, int, float] | None = None
 
     def describe(self) -> str:
         """Return the case in one line, without what keeps its default."""
         parts = [f"{name}={value}" for name, value in self.spec.arguments().items()]
+        if self.spec.dialect:
+            parts.append(f"dialect={', '.join(self.spec.dialect)}")
         for field in dataclasses.fields(self)[1:]:
             value = getattr(self, field.name)
             if field.default is dataclasses.MISSING or value != field.default:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .misbehaviour import Raised, SettingChanged
+from .candidate import is_of_adapter
+from .misbehaviour import OfAdapter, Raised, SettingChanged
 
 # Who computes.
 CANDIDATE, BUILTIN, JUDGE = "the candidate", "torch.nn", "the judge"
@@ -147,7 +148,8 @@ def watched(stage: str) -> Iterator[None]:
                 yield
         except (Exception, SystemExit) as error:  # of another, whoever listens is to know whose it is
             begins((JUDGE, "comparing"))
-            raise Raised(stage, type(error).__name__, " ".join(str(error).split())) from error
+            raised = OfAdapter if is_of_adapter(error) else Raised
+            raise raised(stage, type(error).__name__, " ".join(str(error).split())) from error
         begins((JUDGE, "comparing"))
         after = settings()
     for name, value in before.items():

@@ -35,6 +35,14 @@ class Ended(Misbehaviour):
 
 
 @dataclass(eq=False)
+class OfAdapter(Raised):
+    """The adapter before the layer raised: nothing is said of the layer."""
+
+    def __str__(self) -> str:
+        return f"the adapter, in {self.stage}, raised {self.exception}: {self.text}"
+
+
+@dataclass(eq=False)
 class WrongReturn(Misbehaviour):
     """The call returned something of another form."""
 

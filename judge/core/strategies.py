@@ -6,6 +6,7 @@ Sizes are drawn as small integers and every tensor from one seed, so that a fail
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -100,6 +101,9 @@ def _cases(
     if may("layouts", "strides"):
         given["input_layout"] = draw(st.sampled_from(LAYOUTS))
         given["state_layout"] = draw(st.sampled_from(LAYOUTS))
+    scales = weight_scales(spec, dtype, seq_len) if not tiled else st.sampled_from((usual(spec), 0.05))
+    if not implementation.supports("zero_weights"):
+        scales = scales.filter(bool)
     return Case(
         spec,
         dtype,
@@ -107,10 +111,22 @@ def _cases(
         seq_len,
         batch,
         seed=draw(st.integers(0, 2**20)),
-        weight_scale=draw(weight_scales(spec, dtype, seq_len) if not tiled else st.sampled_from((usual(spec), 0.05))),
+        weight_scale=draw(scales),
         input_scale=1.0 if tiled else draw(st.sampled_from((1.0,) * 5 + (8.0, 8.0, OVERFLOWING[dtype]))),
         **given,
     )
+
+
+def within_means(implementation: Implementation, case: Case) -> Case:
+    """Leave out of a case what the implementation declares unsupported, where another case would ask nothing."""
+    supports, changes = implementation.supports, dict[str, Any]()
+    if not supports("final_state"):
+        changes = {"final_states": False, "cotangents": case.cotangents and ("output",)}
+    if not supports("state_gradients"):
+        changes["state_grad"] = False
+    if not supports("eval_gradients") and case.modes[-1] == "eval":
+        changes |= {"cotangents": (), "frozen": ()}
+    return replace(case, **changes)
 
 
 @st.composite
@@ -150,7 +166,7 @@ def specs(
         options["bidirectional"] = draw(st.booleans())
     if "layouts" in vary and supports("batch_first"):
         options["batch_first"] = draw(st.booleans())
-    return LayerSpec(implementation.kind, **(options | dict(fixed or {})))
+    return LayerSpec(implementation.kind, dialect=implementation.dialect, **(options | dict(fixed or {})))
 
 
 @st.composite

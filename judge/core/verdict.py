@@ -58,16 +58,19 @@ class Verdict:
         case: what it was run on.
         findings: every tensor that could be judged, the worst first.
         undetermined: tensors for which the dtype carries no digits in this case.
+        left_out: gradients that an adapter does not give: not compared.
         misbehaviour: what no right layer does: an exception, a wrong shape, a changed argument.
         builtin_fault: what the built-in does wrong in this case, None where it is right.
         refused: what the candidate raises in this case where the built-in raises too: unsupported, not wrong.
-        broken: the traceback of an exception of the judge's own: then nothing is said of the implementation.
+        broken: why nothing is said of the implementation: the traceback of an exception of the judge's own, or what
+            the adapter did.
     """
 
     implementation: Implementation
     case: Case
     findings: list[Finding] = field(default_factory=list)
     undetermined: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     misbehaviour: Misbehaviour | None = None
     builtin_fault: str | None = None
     refused: str | None = None
@@ -131,12 +134,14 @@ def compared(
         except Misbehaviour as error:
             verdict.misbehaviour = error
             return verdict
-        verdict.builtin_fault, beside = _attempted(of_builtin)
+        # Other dialects than its own the built-in does not speak.
+        verdict.builtin_fault, beside = (None, {}) if verdict.case.spec.dialect else _attempted(of_builtin)
     limits = limits_of(COPIES)
     if in_doubt([*compare(limits, found), *compare(limits, beside)], verdict.case):
         limits = limits_of(CONFIRMING_COPIES)
     verdict.undetermined = [name for name, bound in limits.items() if not bound.determined]
     verdict.findings = compare(limits, found)
+    verdict.left_out = [name for name in limits if name not in found]
     for finding in compare(limits, beside)[:1]:
         verdict.builtin_fault = finding.describe() if finding.ratio > 1 else None
     return verdict
@@ -216,7 +221,7 @@ def is_asked_for(name: str, case: Case) -> bool:
     """Whether a run of the case gives the tensor of that name: a result, or a gradient that is required."""
     of = name.removesuffix(".grad")
     if of == name:
-        return True
+        return case.final_states or name == "output"
     if of in ("h_0", "c_0"):
         return case.state_grad and case.states != "absent"
     return case.input_grad if of == "input" else of not in case.frozen
@@ -225,12 +230,14 @@ def is_asked_for(name: str, case: Case) -> bool:
 def compare(limits: Mapping[str, Bound], found: Mapping[str, Tensor | None]) -> list[Finding]:
     """Compare every tensor that can be judged with the oracle's and return the findings, the worst first.
 
-    A gradient that is absent counts as zero: a loss that does not depend on a tensor gives it none. Where the dtype
-    carries no digits, a tensor has to be finite at least, if the truth is.
+    A gradient that is None counts as zero: a loss that does not depend on a tensor gives it none. What an adapter
+    leaves out is not compared. Where the dtype carries no digits, a tensor has to be finite at least, if the truth is.
     """
     findings = []
-    for name, bound in limits.items() if found else ():
-        came = found.get(name)
+    for name, bound in limits.items():
+        if name not in found:
+            continue
+        came = found[name]
         if bound.determined:
             findings.append(Finding(name, error(bound.truth, came), bound.limit))
         elif bound.finite and came is not None and not came.isfinite().all():

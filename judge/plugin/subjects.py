@@ -166,6 +166,7 @@ def _named(options: list[str], workers: Workers, probes: Probes, places: Places)
             location,
             frozenset(found.unsupported),
             _elsewhere if found.adapter else None,
+            dialect=tuple(found.dialect),
             draws_like_builtin=found.draws_like_builtin,
         )
         yield stand_in, (kind, location), found.fault

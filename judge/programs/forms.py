@@ -37,8 +37,16 @@ def against_builtin(
 
 def like_builtin(case: Case, implementation: Implementation, finding: Finding | None, tries: int = 1) -> Iterator[str]:
     """Compare a tensor with that of `torch.nn`, which drops the same elements."""
-    if finding is not None:
+    if finding is not None and speaks(case, finding):
         yield rendered("compared", inside(case, implementation), finding=finding, tries=tries)
+
+
+def speaks(case: Case, finding: Finding | None) -> bool:
+    """Whether `torch.nn` with other weights gives what the case's dialect gives."""
+    dialect, bias = case.spec.dialect, finding is not None and "bias_hh" in finding.tensor
+    if "reset before" in dialect or ("forget bias + 1" in dialect and not case.spec.bias):
+        return False
+    return not ("one bias" in dialect and bias)
 
 
 def drops(case: Case) -> bool:
@@ -50,7 +58,8 @@ def related(relation: str) -> Form:
     """Return the form that compares two runs of the candidate, in the template of that name."""
 
     def form(case: Case, implementation: Implementation, finding: Finding | None, tries: int = 1) -> Iterator[str]:
-        parts = beside(replace(case, cotangents=(), frozen=()), implementation)
+        plain = replace(case.spec, dialect=())  # of which `truth` has no part
+        parts = beside(replace(case, spec=plain, cotangents=(), frozen=()), implementation)
         alone = replace(parts, case=replace(parts.case, lengths=None))
         finding = finding or Finding("output", 0.0, 0.0)
         yield rendered(relation, parts, tensor=finding.tensor, finding=finding, alone=alone)
@@ -69,7 +78,7 @@ def again(case: Case, implementation: Implementation, finding: Finding | None, t
 def both_passes(case: Case, implementation: Implementation, finding: Finding | None, tries: int = 1) -> Iterator[str]:
     """Compare a gradient after two forward passes, those of the first pass's arguments and the second's."""
     parts = inside(replace(case, modes=case.modes[-1:]), implementation, " + offset")
-    for of in (0, 1) if finding is not None else (0,):
+    for of in () if not speaks(case, finding) else (0, 1) if finding is not None else (0,):
         yield rendered("two_losses", parts, finding=finding, of=of, second=EARLIER_CALL)
 
 
@@ -81,14 +90,15 @@ def second_derivative(
     shifted = replace(case, seed=case.seed + DIRECTION, input_scale=1.0, states=case.states.replace("zeros", "given"))
     arguments = [name for name in parts.given if case.wants_grad(name)]
     directions = replace(parts, case=shifted)
-    yield rendered("second_order", parts, finding=finding, arguments=arguments, directions=directions)
+    if speaks(case, finding):
+        yield rendered("second_order", parts, finding=finding, arguments=arguments, directions=directions)
 
 
 def changed_in_place(
     case: Case, implementation: Implementation, finding: Finding | None, tries: int = 1
 ) -> Iterator[str]:
     """Compare a gradient, after the output was changed in place, with that of `torch.nn` without the change."""
-    if finding is not None:
+    if finding is not None and speaks(case, finding):
         parts = inside(replace(case, modes=case.modes[-1:]), implementation)
         yield rendered("changed_in_place", parts, finding=finding)
 
@@ -101,6 +111,8 @@ def of_distribution(
     The statistic is a moment, a correlation or the distribution; without a finding, two calls are to drop other
     elements.
     """
+    if not speaks(case, finding):
+        return
     quantity, _, of = finding.tensor.partition(" of ") if finding is not None else ("same", "", "output")
     p, limit, pair = case.spec.dropout, finding.limit if finding is not None else 0.0, ""
     if quantity == "correlation":

@@ -72,6 +72,20 @@ class Parts:
         return ", ".join(f"{name}={value!r}" for name, value in self.case.spec.arguments().items())
 
     @property
+    def dialect(self) -> list[str]:
+        """The lines that make `truth` speak the candidate's dialect, after the candidate has its weights."""
+        lines, h = [], self.case.spec.hidden_size
+        if "one bias" in self.case.spec.dialect and self.case.spec.bias:
+            lines = [
+                "for name, p in truth.named_parameters():  # one bias",
+                '    if "bias_hh" in name:',
+                '        truth.get_parameter(name.replace("hh", "ih")).data.add_(p.data), p.data.zero_()',
+            ]
+        if "forget bias + 1" in self.case.spec.dialect:
+            lines.append(f'[p.data[{h} : {2 * h}].add_(1) for n, p in truth.named_parameters() if "bias_ih" in n]')
+        return lines
+
+    @property
     def weight_scale(self) -> str:
         """The scale of a parameter `p` as an argument of `draw`; biases have 1."""
         return f", scale={self.case.weight_scale} if p.dim() == 2 else 1.0" if self.case.weight_scale != 1 else ""

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..core.candidate import Implementation
+from ..core.candidate import Implementation, one_line
 from ..core.check import Program
 from ..core.guard import CANDIDATE, JUDGE, begins, restored
 from ..core.verdict import exact_products
@@ -33,11 +33,6 @@ def outcome(program: Program, implementation: Implementation) -> str | None:
         if type(error).__name__ != kind or not _comparable(error).startswith(_comparable(message)):
             return "" if error is None or isinstance(error, AssertionError) else one_line(error)
     return None
-
-
-def one_line(error: BaseException) -> str:
-    """Return an exception's class and message in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _comparable(message: object) -> str:

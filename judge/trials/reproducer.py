@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..core.candidate import one_line
 from ..core.check import Check
 from ..core.misbehaviour import Ended
 from ..core.verdict import Verdict
-from ..programs.proof import left_alone, one_line, outcome
+from ..programs.proof import left_alone, outcome
 
 STEADY_CHECKS = 3  # of a verdict before its fault is taken for one that shows every time
 UNSTEADY_TRIES = 200  # of a reproducer for a fault that comes and goes

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ..core.candidate import Implementation, most_precise
 from ..core.strategies import STRETCHES, TILED
 from .trial import Trial
 
@@ -34,16 +35,20 @@ class Block:
     seed: int
 
 
-def blocks(trial: Trial, dtype: torch.dtype, examples: int, seed: int) -> list[list[Block]]:
+def blocks(
+    trial: Trial, implementation: Implementation, dtype: torch.dtype, examples: int, seed: int
+) -> list[list[Block]]:
     """Return what a trial draws in each round.
 
     Args:
         trial: what is asked.
-        dtype: a fault of the equations shows in float64; the others look for faults of their own, in half as many.
+        implementation: of what.
+        dtype: a fault of the equations shows in the most precise that there is; the others look for faults of their
+            own, in half as many cases.
         examples: for a trial with a share of 1.
         seed: which cases.
     """
-    share = trial.share if dtype == torch.float64 else trial.share / 2
+    share = trial.share if dtype == most_precise(implementation) else trial.share / 2
     wanted = max(min(FEWEST, examples), round(examples * share))
     rounds = []
     for number, part in enumerate(ROUNDS):
@@ -63,10 +68,10 @@ def _seed(trial: Trial, dtype: torch.dtype, stretch: str | None, number: int, se
 
 
 def in_rounds(
-    trials: Sequence[Trial], dtype: torch.dtype, examples: int, seed: int
+    trials: Sequence[Trial], implementation: Implementation, dtype: torch.dtype, examples: int, seed: int
 ) -> Iterator[tuple[Trial, list[Block]]]:
     """Yield a round of every trial, then the next: what is asked first is a little of everything."""
-    plans = [blocks(trial, dtype, examples, seed) for trial in trials]
+    plans = [blocks(trial, implementation, dtype, examples, seed) for trial in trials]
     for number in range(len(ROUNDS)):
         for trial, plan in zip(trials, plans, strict=True):
             yield trial, plan[number]

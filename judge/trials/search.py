@@ -19,8 +19,8 @@ from ...reference.builtin import LAYERS
 from ..core.candidate import Implementation, implementation_from
 from ..core.case import Case
 from ..core.guard import BUILTIN, Streams, begins, on_behalf_of
-from ..core.misbehaviour import Raised, Seeded
-from ..core.strategies import cases
+from ..core.misbehaviour import OfAdapter, Raised, Seeded, WrongGradientType
+from ..core.strategies import cases, within_means
 from ..core.verdict import ParityError, Verdict
 from .question import Question
 from .reproducer import replayed, reproducer
@@ -56,7 +56,7 @@ PLAINER: tuple[dict[str, Any], ...] = (
 
 
 class JudgeError(Exception):
-    """The judge itself failed on a case: nothing is said of the implementation.
+    """The judge itself failed on a case, or the adapter before a layer did: nothing is said of the implementation.
 
     Args:
         verdict: names the implementation and the case.
@@ -65,8 +65,16 @@ class JudgeError(Exception):
 
     def __init__(self, verdict: Verdict, trial: Trial) -> None:
         said = _blames_itself(verdict.implementation)
+        if isinstance(verdict.misbehaviour, OfAdapter):
+            said = f"the adapter failed, and nothing is said of the layer behind {verdict.implementation.name}"
         super().__init__(f"{said}\n  case: {verdict.case.describe()}\n{verdict.broken}")
-        self.reproducer = replayed(verdict, trial.aspect, trial.name)
+        self.reproducer = _shown(verdict, trial)
+
+
+def _shown(verdict: Verdict, trial: Trial) -> str:
+    if verdict.misbehaviour is None:
+        return replayed(verdict, trial.aspect, trial.name)
+    return reproducer(verdict, trial.check, trial.aspect, trial.name).text
 
 
 def _blames_itself(implementation: Implementation) -> str:
@@ -81,7 +89,7 @@ def asked(
         return trial.asked(implementation, dtype, device)
     tally = Tally()
     try:
-        for plan in blocks(trial, dtype, examples, seed):
+        for plan in blocks(trial, implementation, dtype, examples, seed):
             search(trial, implementation, dtype, device, plan, tally)
     except ParityError as error:
         return Outcome(FAILED, tally.as_record(), str(error), error.reproducer)
@@ -136,6 +144,8 @@ def ask(trial: Trial, implementation: Implementation, case: Case, streams: Strea
     try:
         with streams.case():
             verdict = trial.check.verdict(implementation, case)
+            if isinstance(verdict.misbehaviour, OfAdapter | WrongGradientType):
+                verdict.broken = str(verdict.misbehaviour)
             if isinstance(verdict.misbehaviour, Raised):
                 with on_behalf_of(BUILTIN):
                     beside = trial.check.verdict(implementation_from(LAYERS[case.spec.kind], case.spec.kind), case)
@@ -166,7 +176,8 @@ def draw(
         device: such as "cpu" or "cuda".
         block: how many cases, and which.
     """
-    strategy = cases(implementation, dtype, device, trial.vary, (block.stretch,), **trial.fixed).map(trial.adapt)
+    drawn = cases(implementation, dtype, device, trial.vary, (block.stretch,), **trial.fixed)
+    strategy = drawn.map(lambda case: within_means(implementation, trial.adapt(case)))
     first = True
 
     def on_drawn(case: Case) -> None:
@@ -254,7 +265,7 @@ def _plainest(verdict: Verdict, trial: Trial, streams: Streams) -> Verdict:
         case = verdict.case
         if time.perf_counter() > deadline:
             break
-        plainer = trial.adapt(_changed(case, change))
+        plainer = within_means(verdict.implementation, trial.adapt(_changed(case, change)))
         if plainer == case or trial.fixed.keys() & change.keys() or not set(plainer.cotangents) <= set(case.cotangents):
             continue
         found = ask(trial, verdict.implementation, plainer, streams)

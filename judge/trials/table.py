@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from ..checks import dropout, relations
 from ..checks.equations import EQUATIONS, packed
 from ..checks.interface import POINTS
@@ -12,8 +10,6 @@ from ..checks.repeat import REPEATED
 from ..checks.second_order import SECOND_ORDER
 from .question import Question
 from .trial import Trial
-
-LINEAR = (torch.float64,)  # the dtype with digits enough beside weights of 1e-4
 
 TRIALS = (
     Trial("forward", "equations", EQUATIONS, {"states", "modes"}, tiles=True),
@@ -31,7 +27,7 @@ TRIALS = (
     ),
     Trial(
         "state", "carried", relations.CUT_AND_CARRY, {"states", "modes"},
-        needs=("initial_state",), adapt=relations.two_steps,
+        needs=("initial_state", "final_state"), adapt=relations.two_steps,
     ),
     Trial(
         "state", "absent is zero", relations.ABSENT_IS_ZERO, {"states", "modes"},
@@ -69,11 +65,11 @@ TRIALS = (
     Trial(
         "dropout", "distribution", dropout.DISTRIBUTION, {"stack", "states", "layouts", "packed"},
         needs=("dropout", "num_layers", "gradients"),
-        adapt=dropout.linear, share=0.2, dtypes=LINEAR,
+        adapt=dropout.linear, share=0.2, precise=True,
     ),
     Trial(
         "dropout", "each boundary", dropout.EACH_BOUNDARY, {"stack", "packed"},
-        needs=("dropout", "num_layers"), adapt=dropout.three_layers, share=0.1, dtypes=LINEAR,
+        needs=("dropout", "num_layers"), adapt=dropout.three_layers, share=0.1, precise=True,
     ),
     Trial(
         "dropout", "like the built-in", dropout.LIKE_BUILTIN, {"stack", "gradients", "states", "layouts"},
@@ -85,7 +81,7 @@ TRIALS = (
     ),
     Trial(
         "relations", "cut and carry", relations.CUT_AND_CARRY, {"stack", "states", "modes", "layouts"},
-        needs=("initial_state",), fixed={"bidirectional": False}, adapt=relations.two_steps, share=0.5,
+        needs=("initial_state", "final_state"), fixed={"bidirectional": False}, adapt=relations.two_steps, share=0.5,
     ),
     Trial(
         "relations", "batch permutation", relations.BATCH_PERMUTATION, {"stack", "states", "modes", "layouts"},
@@ -101,7 +97,7 @@ TRIALS = (
     ),
     Trial(
         "repeatability", "same seed", REPEATED, {"gradients", "stack", "states", "layouts", "packed"},
-        needs=("dropout", "num_layers"), adapt=dropout.dropping(0.5, "train", layers=2), share=0.5,
+        needs=("dropout", "num_layers", "seed"), adapt=dropout.dropping(0.5, "train", layers=2), share=0.5,
     ),
     *(
         Trial(

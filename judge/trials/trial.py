@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..core.candidate import Implementation
+from ..core.candidate import Implementation, most_precise
 from ..core.case import Case
 from ..core.check import Check
 from ..core.verdict import Finding, Verdict
@@ -29,7 +29,7 @@ class Trial:
         fixed: fields of `LayerSpec` that are not drawn.
         adapt: changes a drawn case to what the check asks for.
         share: of the usual number of examples.
-        dtypes: those it can be asked in, None for all.
+        precise: whether it is asked in the most precise dtype alone, with digits enough beside weights of 1e-4.
         like_builtin: whether it is asked only of layers that draw dropout like the built-in, on the CPU.
         tiles: whether some of its cases have a size at the edge of a tile.
     """
@@ -42,7 +42,7 @@ class Trial:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     adapt: Callable[[Case], Case] = lambda case: case
     share: float = 1.0
-    dtypes: tuple[torch.dtype, ...] | None = None
+    precise: bool = False
     like_builtin: bool = False
     tiles: bool = False
 
@@ -51,9 +51,10 @@ class Trial:
 
     def applies_to(self, implementation: Implementation, dtype: torch.dtype, device: str) -> bool:
         """Whether the question makes sense there at all, supported or not."""
-        if self.like_builtin and not (implementation.draws_like_builtin and device == "cpu"):
+        alike = implementation.draws_like_builtin and not implementation.dialect
+        if self.like_builtin and not (alike and device == "cpu"):
             return False
-        return self.dtypes is None or dtype in self.dtypes
+        return not self.precise or dtype == most_precise(implementation)
 
     def unsupported(self, implementation: Implementation, dtype: torch.dtype, device: str) -> list[str]:
         """Return what the trial needs and the implementation declares unsupported."""
@@ -69,6 +70,7 @@ class Tally:
         cases: judged.
         tensors: judged in them.
         undetermined: tensors for which the dtype carried no digits.
+        left_out: gradients that an adapter does not give.
         worst: the finding nearest to its bound, or furthest beyond it.
         builtin_faults: cases in which the built-in is wrong.
         refused: cases in which the candidate raised, and the built-in too.
@@ -79,6 +81,7 @@ class Tally:
     cases: int = 0
     tensors: int = 0
     undetermined: int = 0
+    left_out: set[str] = field(default_factory=set)
     worst: Finding | None = None
     builtin_faults: int = 0
     refused: int = 0
@@ -90,6 +93,7 @@ class Tally:
         self.cases += 1
         self.tensors += len(verdict.findings)
         self.undetermined += len(verdict.undetermined)
+        self.left_out |= set(verdict.left_out)
         if verdict.refused is not None:
             self.refused, self.refusal = self.refused + 1, verdict.refused
         self.builtin_faults += verdict.builtin_fault is not None
@@ -104,7 +108,7 @@ class Tally:
             # Python's own, for pytest-xdist sends no others.
             **{name: float(getattr(self.worst, name)) for name in ("error", "limit", "ratio")},
         }
-        return asdict(self) | {"worst": worst}
+        return asdict(self) | {"worst": worst, "left_out": sorted(self.left_out)}
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,8 @@ def declared(probe: Probe) -> Declared:
         return Declared(loadable=False)
     except Exception as error:
         return Declared(fault=" ".join(str(error).split()))
-    return Declared(
-        found.name, tuple(sorted(found.unsupported)), found.draws_like_builtin, found.from_builtin is not None
-    )
+    unsupported, adapter = tuple(sorted(found.unsupported)), found.from_builtin is not None
+    return Declared(found.name, unsupported, found.dialect, found.draws_like_builtin, adapter)
 
 
 def outcome(run: Run) -> Outcome:

@@ -27,6 +27,7 @@ class Declared:
     Args:
         name: how reports call it.
         unsupported: what it declares unsupported.
+        dialect: where it says that it differs from torch.nn.
         draws_like_builtin: whether its dropout takes its random numbers in the built-in's order.
         adapter: whether it takes its weights from a built-in.
         fault: what is wrong with it, in one line.
@@ -35,6 +36,7 @@ class Declared:
 
     name: str = ""
     unsupported: tuple[str, ...] = ()
+    dialect: tuple[str, ...] = ()
     draws_like_builtin: bool = False
     adapter: bool = False
     fault: str | None = None

@@ -54,7 +54,7 @@ def first_verdict(
     """
     judged, dtype, tally = implementation_from(layer, layer.kind), torch.float64, Tally()
     trials = [trial for trial in TRIALS if trial.aspect in aspects and trial.applies_to(judged, dtype, "cpu")]
-    for trial, plan in in_rounds(trials, dtype, examples, seed):
+    for trial, plan in in_rounds(trials, judged, dtype, examples, seed):
         try:
             search(trial, judged, dtype, "cpu", plan, tally)
         except ParityError as error:

@@ -29,7 +29,7 @@ CASE = Case(LayerSpec("gru", 3, 4), torch.float64, "cpu", 3, 2, seed=0, cotangen
 def drawn() -> list[Case]:
     found: list[Case] = []
     trial = trial_named("layouts", "equations")
-    for plan in blocks(trial, torch.float64, 20, 0):
+    for plan in blocks(trial, GRU, torch.float64, 20, 0):
         for block in plan:
             search.draw(found.append, trial, GRU, torch.float64, "cpu", block)
     return found
@@ -128,7 +128,7 @@ def test_an_exception_of_the_judges_own_is_no_verdict(monkeypatch: pytest.Monkey
     assert "case: gru(" in outcome.message
     assert "IndexError: a fault of the judge's" in outcome.message
     with pytest.raises(JudgeError):
-        search.search(wrong, GRU, torch.float64, "cpu", blocks(wrong, torch.float64, 4, 0)[0], search.Tally())
+        search.search(wrong, GRU, torch.float64, "cpu", blocks(wrong, GRU, torch.float64, 4, 0)[0], search.Tally())
 
 
 @pytest.mark.parametrize("trial", [t for t in TRIALS if t.name != "distribution"], ids=repr)

@@ -117,7 +117,7 @@ def test_every_rule_occurs(kind: str) -> None:
 @pytest.mark.parametrize("trial", [trial for trial in TRIALS if trial.tiles], ids=repr)
 def test_each_size_is_once_past_the_largest_tile(trial: Trial, dtype: torch.dtype) -> None:
     gru, found = implementation_from(LAYERS["gru"], "gru"), list[Case]()
-    for block in blocks(trial, dtype, DEFAULT_EXAMPLES, seed=0)[TILED_ROUND]:
+    for block in blocks(trial, gru, dtype, DEFAULT_EXAMPLES, seed=0)[TILED_ROUND]:
         search.draw(found.append, trial, gru, dtype, "cpu", block)
     for size in ("seq_len", "batch"):
         assert any(getattr(case, size) > 512 for case in found)
