@@ -36,7 +36,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m rnn_parity.world", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = [package.name for package in PACKAGES]
+    names = [package.called for package in PACKAGES]
     parser.add_argument("package", nargs="*", choices=[[], *names], help=", ".join(names))
     parser.add_argument("--out", type=Path, default=Path("state"), metavar="FOLDER", help="for the results; state")
     parser.add_argument("--examples", type=int, default=EXAMPLES, metavar="N", help=f"cases of each trial; {EXAMPLES}")
@@ -52,7 +52,7 @@ def main() -> int:
     """Judge what was asked for; 1 where a package could not be installed."""
     chosen = options()
     chosen.out.mkdir(parents=True, exist_ok=True)
-    packages = [package for package in PACKAGES if package.name in (chosen.package or [p.name for p in PACKAGES])]
+    packages = [package for package in PACKAGES if package.called in (chosen.package or [p.name for p in PACKAGES])]
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(chosen.processes) as pool:
         envs = chosen.envs or Path(scratch)
         installed = list(pool.map(lambda package: examine(package, envs, chosen.out, chosen.examples), packages))
@@ -62,9 +62,9 @@ def main() -> int:
 def examine(package: Package, envs: Path, out: Path, examples: int) -> bool:
     """Judge the layers of a package, and write a file of each; whether it could be installed."""
     try:
-        python = environment(package.name, package.requirements, envs)
+        python = environment(package.called, package.requirements, envs)
     except NotInstalled as error:
-        print(f"{package.name}: not installed: {error}", flush=True)
+        print(f"{package.called}: not installed: {error}", flush=True)
         return False
     version = subprocess.run([python, "-c", VERSION, package.name], check=True, capture_output=True, text=True)
     for entry in package.entries:
@@ -75,7 +75,7 @@ def examine(package: Package, envs: Path, out: Path, examples: int) -> bool:
         (out / f"{found['id']}.json").write_text(json.dumps(found, indent=1) + "\n")
         words = {word: [a for a, of in found["aspects"].items() if of["word"] == word] for word in ("fails", "differs")}
         said = "; ".join(f"{word}: {', '.join(aspects)}" for word, aspects in words.items() if aspects)
-        print(f"{package.name} {entry.name}, {seconds} s: {said or 'holds'}", flush=True)
+        print(f"{package.called} {entry.name}, {seconds} s: {said or 'holds'}", flush=True)
     return True
 
 

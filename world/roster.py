@@ -45,12 +45,19 @@ class Package:
         requirements: what is installed, from the version on that was seen to work; nothing for PyTorch, which is there.
         entries: its layers.
         variables: of the process that it is judged in.
+        told_apart: the name of its environment, where it is not that of the package.
     """
 
     name: str
     requirements: tuple[str, ...]
     entries: tuple[Entry, ...]
     variables: Mapping[str, str] = field(default_factory=dict)
+    told_apart: str = ""
+
+    @property
+    def called(self) -> str:
+        """What the command and the page call it."""
+        return self.told_apart or self.name
 
 
 def each(name: str, client: str, reached: str, kinds: str = "rnn gru lstm", **more: object) -> tuple[Entry, ...]:
@@ -59,3 +66,151 @@ def each(name: str, client: str, reached: str, kinds: str = "rnn gru lstm", **mo
         Entry(name.format(KIND=kind.upper()), kind, client.format(kind, KIND=kind.upper()), reached, **more)
         for kind in kinds.split()
     )
+
+
+JAX = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
+FLOAT32 = ("float32",)
+NO_BIAS = "with bias alone: the process ends without"
+KERAS = (
+    Entry("SimpleRNN", "rnn", "keras_layers:SimpleRNN", "stacked, Bidirectional, masks"),
+    Entry("GRU", "gru", "keras_layers:GRU", "stacked, Bidirectional, masks"),
+    Entry("GRU, reset_after=False", "gru", "keras_layers:GRUResetBefore", "as GRU", "reset before the product"),
+    Entry("LSTM", "lstm", "keras_layers:LSTM", "stacked, Bidirectional, masks"),
+)
+
+PACKAGES = (
+    Package(
+        "torch",
+        (),
+        (
+            *each("nn.{KIND}", "torch_layers:{KIND}", "as it is"),
+            *each("nn.{KIND} without oneDNN", "torch_layers:Plain{KIND}", "oneDNN's kernels off"),
+            *each("nn.{KIND}Cell", "torch_layers:cells", "in a loop"),
+            *each("vmap of nn.{KIND}Cell", "torch_layers:vmapped_cells", "over the batch, in a loop", "rnn gru"),
+            *each("compile of nn.{KIND}", "torch_layers:compile", "by Inductor, dynamic", examples=1, dtypes=FLOAT32),
+            *each("export of nn.{KIND}", "torch_layers:export", "any batch, a program for each length", examples=2),
+            *each("script of nn.{KIND}", "torch_layers:script", "TorchScript"),
+            *each("functional_call of nn.{KIND}", "torch_layers:functional_call", "torch.func"),
+            *each("checkpoint of nn.{KIND}", "torch_layers:checkpoint", "torch.utils.checkpoint, not reentrant"),
+            *each("parametrized nn.{KIND}", "torch_layers:parametrized", "a parametrization that changes nothing"),
+            *each("weight_norm of nn.{KIND}", "torch_layers:weight_normed", "on every weight"),
+            *each("autocast of nn.{KIND}", "torch_layers:amp", "float32 to bfloat16, on the CPU", dtypes=("bfloat16",)),
+            Entry("ao.nn.quantizable.LSTM", "lstm", "torch_layers:quantizable", "before it is converted"),
+        ),
+    ),
+    Package(
+        "onnx",
+        ("onnx>=1.23", "onnxscript>=0.7"),
+        each("reference {KIND}", "onnx_layers:in_reference", "torch.onnx.export(dynamo=False), ReferenceEvaluator"),
+    ),
+    Package(
+        "onnxruntime",
+        ("onnxruntime>=1.32", "onnx>=1.23", "onnxscript>=0.7"),
+        (
+            *each("{KIND}", "onnx_layers:in_onnxruntime", "torch.onnx.export(dynamo=False)"),
+            *each(
+                "{KIND} (dynamo)", "onnx_layers:in_onnxruntime_by_dynamo", "torch.onnx.export(dynamo=True)", examples=2
+            ),
+        ),
+    ),
+    Package(
+        "openvino",
+        ("openvino>=2026.4", "onnx>=1.23", "onnxscript>=0.7"),
+        each("{KIND}", "onnx_layers:in_openvino", "torch.onnx.export(dynamo=False)"),
+    ),
+    Package(
+        "opencv-python-headless",
+        ("opencv-python-headless>=5", "onnx>=1.23", "onnxscript>=0.7"),
+        each("dnn {KIND}", "onnx_layers:in_opencv", "torch.onnx.export(dynamo=False), for each shape"),
+    ),
+    Package("keras", ("keras>=3.15",), KERAS, {"KERAS_BACKEND": "torch"}),
+    Package("keras", ("keras>=3.15", "jax>=0.10"), KERAS, {"KERAS_BACKEND": "jax", **JAX}, "keras-jax"),
+    Package(
+        "keras", ("keras>=3.15", "tensorflow-cpu>=2.21"), KERAS, {"KERAS_BACKEND": "tensorflow"}, "keras-tensorflow"
+    ),
+    Package(
+        "flax",
+        ("flax>=0.12", "jax>=0.10"),
+        (
+            Entry("linen.SimpleCell", "rnn", "flax_layers:LinenSimple", "by linen.RNN"),
+            Entry("linen.GRUCell", "gru", "flax_layers:LinenGRU", "by linen.RNN"),
+            Entry("linen.LSTMCell", "lstm", "flax_layers:LinenLSTM", "by linen.RNN"),
+            Entry("linen.OptimizedLSTMCell", "lstm", "flax_layers:LinenOptimizedLSTM", "by linen.RNN"),
+            Entry("nnx.SimpleCell", "rnn", "flax_layers:NnxSimple", "by nnx.RNN"),
+            Entry(
+                "nnx.GRUCell",
+                "gru",
+                "flax_layers:NnxGRU",
+                "by nnx.RNN",
+                "one bias: no b_hn, which its documentation has",
+            ),
+            Entry("nnx.LSTMCell", "lstm", "flax_layers:NnxLSTM", "by nnx.RNN"),
+            Entry("nnx.OptimizedLSTMCell", "lstm", "flax_layers:NnxOptimizedLSTM", "by nnx.RNN"),
+        ),
+        JAX,
+    ),
+    Package(
+        "dm-haiku",
+        ("dm-haiku>=0.0.17", "jax>=0.10"),
+        (
+            Entry(
+                "GRU", "gru", "haiku_layers:GRU", "by dynamic_unroll", "one bias, reset before the product, z is 1 - z"
+            ),
+            Entry("LSTM", "lstm", "haiku_layers:LSTM", "by dynamic_unroll", "1 is added to the forget gate"),
+        ),
+        JAX,
+    ),
+    Package(
+        "equinox",
+        ("equinox>=0.13", "jax>=0.10"),
+        (
+            Entry("nn.GRUCell", "gru", "equinox_layers:GRU", "vmapped and scanned"),
+            Entry("nn.LSTMCell", "lstm", "equinox_layers:LSTM", "vmapped and scanned"),
+        ),
+        JAX,
+    ),
+    Package("mlx", ("mlx[cpu]>=0.32",), each("nn.{KIND}", "mlx_layers:{KIND}", "on the CPU, batch first")),
+    Package(
+        "tinygrad",
+        ("tinygrad>=0.14",),
+        (Entry("nn.LSTMCell", "lstm", "tinygrad_layers:LSTM", "in a loop, forward alone", examples=1, dtypes=FLOAT32),),
+        {"DEV": "PYTHON"},
+    ),
+    Package(
+        "paddlepaddle",
+        ("paddlepaddle>=3.3",),
+        (
+            Entry("nn.SimpleRNN", "rnn", "paddle_layers:RNN", NO_BIAS),
+            Entry("nn.GRU", "gru", "paddle_layers:GRU", NO_BIAS),
+            Entry("nn.LSTM", "lstm", "paddle_layers:LSTM", NO_BIAS),
+        ),
+    ),
+    Package("thinc", ("thinc>=9.1",), (Entry("LSTM", "lstm", "thinc_layers:LSTM", "Padded in and out, no states"),)),
+    Package("opacus", ("opacus>=1.6",), each("layers.DP{KIND}", "opacus_layers:{}", "as it is")),
+    Package(
+        "brevitas",
+        ("brevitas>=0.13",),
+        each("nn.Quant{KIND}", "brevitas_layers:adapter", "every quantizer off", "rnn lstm"),
+    ),
+    Package(
+        "torchrl", ("torchrl>=0.14",), each("modules.{KIND}", "torchrl_layers:{}", "batch_first=False", "gru lstm")
+    ),
+    Package(
+        "ncps", ("ncps>=1",), (Entry("torch.LSTMCell", "lstm", "ncps_layers:LSTM", "1 taken off the forget bias"),)
+    ),
+    Package(
+        "speechbrain",
+        ("speechbrain>=1.1",),
+        each("nnet.RNN.{KIND}", "speechbrain_layers:adapter", "relative lengths for a packed sequence"),
+    ),
+    Package(
+        "pytorch-forecasting",
+        ("pytorch-forecasting>=1.8",),
+        each("{KIND}", "forecasting_layers:{KIND}", "lengths for a packed sequence", "gru lstm"),
+    ),
+    Package(
+        "fastai",
+        ("fastai>=2.8",),
+        (Entry("WeightDropout of nn.LSTM", "lstm", "fastai_layers:adapter", "with probability 0"),),
+    ),
+)

@@ -4,7 +4,7 @@ from typing import Any
 
 from pytorch_forecasting.models.nn import GRU as _GRU
 from pytorch_forecasting.models.nn import LSTM as _LSTM
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 

@@ -188,21 +188,25 @@ class Parametrized:
 
 
 class WeightNormed:
-    """Adapter: a weight is g v / |v| row by row. The gradient of a weight of zero, with g = 0, is lost: forward alone."""
+    """Adapter: a weight is g v / |v| row by row, with g = |v|; its gradient is that of v plus that of g along v."""
 
-    parity_unsupported = ("gradients",)
+    parity_unsupported = ("zero_weights",)
 
     def from_builtin(self, builtin: nn.Module) -> nn.Module:
         layer = copy.deepcopy(builtin)
-        for name, weight in builtin.named_parameters():
+        for name, _ in builtin.named_parameters():
             if name.startswith("weight"):
                 parametrizations.weight_norm(layer, name)
-                direction = getattr(layer.parametrizations, name).original1
-                direction.data[(weight == 0).all(dim=1)] = 1
         return layer
 
     def gradients(self, layer: nn.Module) -> dict[str, Tensor | None]:
-        return {}
+        found = dict(layer.named_parameters())
+        gradients = {name: parameter.grad for name, parameter in found.items() if name.startswith("bias")}
+        for name in (name for name in found if name.endswith("original0")):
+            g, v = found[name], found[name.replace("original0", "original1")]
+            along = v / torch.linalg.vector_norm(v, dim=1, keepdim=True)
+            gradients[name.split(".")[1]] = None if v.grad is None else v.grad + g.grad * along
+        return gradients
 
 
 class Quantizable:
@@ -233,3 +237,4 @@ export = By(exported, "packed", "dropout", "unbatched")
 amp = By(autocast, "packed", "dropout")
 cells, vmapped_cells = ByCells(over_batch=False), ByCells(over_batch=True)
 parametrized, weight_normed, quantizable = Parametrized(), WeightNormed(), Quantizable()
+RNN, GRU, LSTM = nn.RNN, nn.GRU, nn.LSTM
