@@ -21,14 +21,18 @@ def planted(what: str) -> Callable[[Case], Case]:
 
     An infinity goes into the input alone: of an infinite state right layers make different things, since
     (1 - z) n + z h and n + z (h - n) are the same but there. The loss depends on all results, because autograd leaves
-    out what no loss depends on, where the equations multiply with zero. A relu has no slope at NaN, and a right layer
-    may multiply it with zero beyond the end of a packed sequence: there the forward pass alone is judged.
+    out what no loss depends on, where the equations multiply with zero. A relu has no slope at NaN, a right layer may
+    multiply it with zero beyond the end of a packed sequence, and beside a state that is not given it may leave out
+    what multiplies it: there the forward pass alone is judged.
 
     Args:
         what: one of `PLANTS`.
     """
     return partial(_planted, what=what)
 
+
+# The gates that a right layer uses even beside a state that is not given: all but the GRU's r and the LSTM's f.
+BESIDE = {"gru": (1, 2), "lstm": (0, 2, 3)}
 
 PLANTS = ("NaN in the input", "infinite input", "NaN in the state", "NaN in a parameter")
 
@@ -37,11 +41,11 @@ def _planted(case: Case, what: str) -> Case:
     where = random.Random(case.seed)
     spec = case.spec
     results = ("output", "h_n", "c_n") if spec.kind == "lstm" else ("output", "h_n")
-    absent = case.states == "absent" and what != "NaN in the state"
+    absent, relu = case.states == "absent" and what != "NaN in the state", spec.nonlinearity == "relu"
     case = replace(
         case,
         states="absent" if absent else "given",
-        cotangents=results if case.cotangents and spec.nonlinearity == "tanh" and case.lengths is None else (),
+        cotangents=results if case.cotangents and not (absent or relu or case.lengths) else (),
         weight_scale=round(spec.hidden_size**-0.5, 2),
         input_scale=1.0,
         input_layout="contiguous",
@@ -55,7 +59,11 @@ def _planted(case: Case, what: str) -> Case:
         return replace(case, nonfinite=("input", index, value))
     if what == "NaN in the state":
         tensors = {name: tensor for name, tensor in tensors_of(case).items() if name in ("h_0", "c_0")}
-    else:  # beside a state that is not given, the weights on it need not be used
-        tensors = {name: t for name, t in weights_of(case).items() if not (absent and name.startswith("weight_hh"))}
-    name = where.choice(list(tensors))
-    return replace(case, nonfinite=(name, where.randrange(tensors[name].numel()), value))
+    else:
+        tensors = weights_of(case)
+    name = where.choice([name for name in tensors if not (absent and name.startswith("weight_hh"))])
+    index = where.randrange(tensors[name].numel())
+    if absent and spec.kind in BESIDE and not name.startswith("weight_hr"):
+        rows = spec.hidden_size * tensors[name].shape[1] if tensors[name].dim() == 2 else spec.hidden_size
+        index = index % rows + where.choice(BESIDE[spec.kind]) * rows
+    return replace(case, nonfinite=(name, index, value))

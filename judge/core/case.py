@@ -89,6 +89,23 @@ class Case:
                 parts.append(f"{field.name}={str(value).removeprefix('torch.')}")
         return f"{self.spec.kind}({', '.join(parts)})"
 
+    def features(self) -> list[str]:
+        """Return what the case has that a plainer one would not, by its name among what may be unsupported."""
+        spec, layouts = self.spec, {self.input_layout, self.state_layout}
+        holds = {
+            "relu": spec.nonlinearity == "relu",
+            "no_bias": not spec.bias,
+            "proj_size": spec.proj_size > 0,
+            "unbatched": not self.batched,
+            "strides": layouts != {"contiguous"},
+            "batch_first": spec.batch_first,
+            "packed": self.lengths is not None,
+            "bidirectional": spec.bidirectional,
+            "num_layers": spec.num_layers > 1,
+            "initial_state": self.states != "absent",
+        }
+        return [feature for feature, held in holds.items() if held]
+
     def wants_grad(self, argument: str) -> bool:
         """Whether input, h_0 or c_0 requires a gradient in a case with a loss."""
         return self.input_grad if argument == "input" else self.state_grad

@@ -62,6 +62,7 @@ class Verdict:
         misbehaviour: what no right layer does: an exception, a wrong shape, a changed argument.
         builtin_fault: what the built-in does wrong in this case, None where it is right.
         refused: what the candidate raises in this case where the built-in raises too: unsupported, not wrong.
+        likeness: what the implementation is, where that has a name: another dialect, or another order of gates.
         broken: why nothing is said of the implementation: the traceback of an exception of the judge's own, or what
             the adapter did.
     """
@@ -74,6 +75,7 @@ class Verdict:
     misbehaviour: Misbehaviour | None = None
     builtin_fault: str | None = None
     refused: str | None = None
+    likeness: str | None = None
     broken: str | None = None
 
     @property
@@ -90,6 +92,8 @@ class Verdict:
         others = [f.tensor for f in self.findings[1:] if f.ratio > 1]
         if others and self.misbehaviour is None:
             lines.append(f"  also off: {', '.join(others)}")
+        if self.likeness is not None:
+            lines.append(f"  this is {self.likeness}")
         lines.append(f"  case: {self.case.describe()}")
         if self.builtin_fault is not None:
             lines.append(f"  the built-in is at fault too: {self.builtin_fault}")

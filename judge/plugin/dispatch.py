@@ -2,17 +2,53 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
 
 import pytest
 
+from ..trials.question import Question
 from ..trials.search import asked
 from ..trials.table import ASPECTS
 from ..trials.trial import ERROR, FAILED, PASSED, UNSUPPORTED, Outcome, Trial
 from ..worker.parent import Workers
-from .report import report_of
-from .stash import DEADLINE, FIXTURE, PROBES, RECORD, SUBJECTS, WORKERS
+from .report import first_line, report_of
+from .stash import DEADLINE, FIXTURE, HISTORIES, PROBES, RECORD, SUBJECTS, WORKERS
 from .subjects import INTERFACE, Subject, asked_of, selected
+
+ALIKE = 3  # failures of the same words, with nothing passed, after which the rest of a subject is not run
+
+
+class History:
+    """What became of one subject so far."""
+
+    def __init__(self) -> None:
+        self.passed: set[str] = set()
+        self.failed: Counter[tuple[str, str]] = Counter()  # by the result and the first line that is said
+        self.without: tuple[str, ...] = ()
+
+    def add(self, trial: Trial | Question, outcome: Outcome) -> None:
+        """Take note of an outcome.
+
+        A feature that the smallest failing case cannot do without fails already: later trials leave it out, and one
+        cause makes one aspect fail. What a trial cannot do without is blamed only where the plainest trial passes.
+        """
+        if outcome.result == PASSED:
+            self.passed.add(trial.aspect)
+        if outcome.result in (FAILED, ERROR):
+            self.failed[outcome.result, first_line(outcome.message)] += 1
+        needs = trial.needs if isinstance(trial, Trial) and "forward" not in self.passed else ()
+        of_it = (feature for feature in outcome.record.get("features", ()) if feature not in (*needs, *self.without))
+        self.without += tuple(islice(of_it, 1))
+
+    def hopeless(self) -> Outcome | None:
+        """Return what every trial comes to, once there is no need to ask again."""
+        (result, said), count = (self.failed.most_common(1) or [(("", ""), 0)])[0]
+        if count < ALIKE or self.passed:
+            return None
+        return Outcome(result, {}, f"{said}\n  not run: {ALIKE} tests before it ended like this, and none passed")
 
 
 class Failed(pytest.fail.Exception):  # type: ignore[name-defined, misc]
@@ -70,11 +106,13 @@ def asking(request: pytest.FixtureRequest) -> Callable[[], None]:
         __tracebackhide__ = True
         outcome = Outcome(ERROR, message="the test ended before there was a verdict")
         try:
-            outcome, printed = _asked(subject, trial, config, item.stash.get(DEADLINE, float("inf")))
+            history = config.stash.setdefault(HISTORIES, {}).setdefault(str(subject), History())
+            outcome, printed = _asked(subject, trial, config, item.stash.get(DEADLINE, float("inf")), history)
+            history.add(trial, outcome)
         finally:
             record = {
                 **subject.named(),
-                **{"aspect": trial.aspect, "trial": trial.name},
+                **{"dialect": list(subject.implementation.dialect), "aspect": trial.aspect, "trial": trial.name},
                 **outcome.record,
                 **{name: getattr(outcome, name) for name in ("result", "message", "reproducer", "reason")},
             }
@@ -90,7 +128,9 @@ def asking(request: pytest.FixtureRequest) -> Callable[[], None]:
     return ask
 
 
-def _asked(subject: Subject, trial: Trial, config: pytest.Config, deadline: float) -> tuple[Outcome, bytes]:
+def _asked(
+    subject: Subject, trial: Trial, config: pytest.Config, deadline: float, history: History
+) -> tuple[Outcome, bytes]:
     implementation = subject.implementation
     if subject.fault is not None:
         return Outcome(FAILED, {"fault": subject.fault}, subject.fault), b""
@@ -98,6 +138,12 @@ def _asked(subject: Subject, trial: Trial, config: pytest.Config, deadline: floa
     if lacking:
         reason = f"unsupported, as {implementation.name} declares: {', '.join(lacking)}"
         return Outcome(UNSUPPORTED, {"unsupported": lacking}, reason=reason), b""
+    hopeless = history.hopeless()
+    if hopeless is not None:
+        return hopeless, b""
     if subject.target is not None:
-        return workers(config).run(subject.run(trial), implementation, deadline)
-    return asked(trial, implementation, subject.dtype, subject.device, subject.examples, subject.seed), b""
+        outcome, printed = workers(config).run(subject.run(trial, history.without), implementation, deadline)
+    else:
+        of = (subject.dtype, subject.device, subject.examples, subject.seed)
+        outcome, printed = asked(trial, implementation, *of, history.without), b""
+    return replace(outcome, record={**outcome.record, "without": list(history.without)}), printed

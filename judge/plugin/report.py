@@ -106,7 +106,7 @@ class Report:
             for v in verdicts
             if v["refused"]
         ]
-        lines += _notes(verdicts)
+        lines += [*_notes(verdicts), *_causes(verdicts)]
         faults = sum(verdict["builtin_faults"] for verdict in verdicts)
         if faults:
             lines.append(f"torch.nn itself is over its bound in {faults} cases; see builtin_faults in --parity-json")
@@ -139,7 +139,10 @@ def _verdict(records: list[Record]) -> dict[str, Any]:
         "worst": max((r["worst"] for r in records if r.get("worst")), key=lambda w: w["ratio"], default=None),
         "reasons": sorted({r["reason"] for r in records if r["reason"]}),
         "faults": sorted({r["fault"] for r in records if r.get("fault")}),
+        "dialect": records[0]["dialect"],
         "unsupported": sorted({feature for r in records for feature in r.get("unsupported", ())}),
+        "without": sorted({feature for r in records for feature in r.get("without", ())}),
+        "left_out": sorted({name for r in records for name in r.get("left_out", ())}),
         "failures": _said(records, FAILED),
         "errors": _said(records, ERROR),
     }
@@ -148,6 +151,24 @@ def _verdict(records: list[Record]) -> dict[str, Any]:
 def _said(records: list[Record], result: str) -> list[Record]:
     return [
         {key: r[key] for key in ("aspect", "trial", "message", "reproducer")} for r in records if r["result"] == result
+    ]
+
+
+def first_line(message: str | None) -> str:
+    """Return what a message says before its details."""
+    return (message or "").partition("\n")[0]
+
+
+def _causes(verdicts: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each cause that several trials failed of."""
+    causes: dict[str, list[str]] = defaultdict(list)
+    for verdict in verdicts:
+        for failure in (*verdict["failures"], *verdict["errors"]):
+            causes[first_line(failure["message"])].append(failure["aspect"])
+    return [
+        f"{len(aspects)} tests alike, in {', '.join(dict.fromkeys(aspects))}: {said}"
+        for said, aspects in causes.items()
+        if len(aspects) > 1
     ]
 
 
@@ -185,7 +206,7 @@ def _notes(verdicts: list[dict[str, Any]]) -> list[str]:
     said, printed = dict[str, None](), Counter[str]()
     for verdict in verdicts:
         said |= {f"{verdict['implementation']}: {fault}": None for fault in verdict["faults"]}
-        said |= {f"ERROR: {error['message'].splitlines()[0]}": None for error in verdict["errors"]}
+        said |= {f"ERROR: {first_line(error['message'])}": None for error in verdict["errors"]}
         printed[verdict["implementation"]] += verdict["printed"]
     return [
         *said,
@@ -195,11 +216,19 @@ def _notes(verdicts: list[dict[str, Any]]) -> list[str]:
 
 def _row(verdict: dict[str, Any]) -> tuple[str, ...]:
     worst, result = verdict["worst"], verdict["verdict"]
+    of_result = ", ".join(aspect for aspect, of in verdict["aspects"].items() if of == result)
     said = WORDS[result] if result != UNSUPPORTED else result
     if result in (FAILED, ERROR):
-        said += f": {', '.join(aspect for aspect, of in verdict['aspects'].items() if of == result)}"
-    if verdict["unsupported"]:
-        said += f" (unsupported: {', '.join(verdict['unsupported'])})"
+        said += f": {of_result}"
+    elif result == PASSED and 2 * list(verdict["aspects"].values()).count(PASSED) < len(verdict["aspects"]):
+        said = f"holds in {of_result} alone"  # no pass for what was hardly judged
+    notes = {
+        "dialect": verdict["dialect"],
+        "unsupported": verdict["unsupported"],
+        "not compared": verdict["left_out"],
+        "in part without what fails": verdict["without"],
+    }
+    said += "".join(f" ({what}: {', '.join(names)})" for what, names in notes.items() if names)
     judged = verdict["tensors"] + verdict["undetermined"]
     return (
         *(verdict[key] for key in SUBJECT),

@@ -75,10 +75,10 @@ class Subject:
             "dtype": str(self.dtype).removeprefix("torch."),
         }
 
-    def run(self, trial: Trial | Question) -> Run:
-        """Return the request to ask a trial about it in its own process."""
+    def run(self, trial: Trial | Question, without: tuple[str, ...]) -> Run:
+        """Return the request to ask a trial about it in its own process, without what fails already."""
         assert self.target is not None
-        return Run(self.target, trial.aspect, trial.name, self.dtype, self.device, self.examples, self.seed)
+        return Run(self.target, trial.aspect, trial.name, self.dtype, self.device, self.examples, self.seed, without)
 
 
 def asked_of(subjects: list[Subject], aspect: str) -> list[tuple[Subject, Trial | Question]]:

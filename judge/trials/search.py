@@ -16,10 +16,11 @@ from hypothesis import seed as seeded
 from hypothesis.errors import Flaky
 
 from ...reference.builtin import LAYERS
+from ..checks.likeness import known_as
 from ..core.candidate import Implementation, implementation_from
 from ..core.case import Case
 from ..core.guard import BUILTIN, Streams, begins, on_behalf_of
-from ..core.misbehaviour import OfAdapter, Raised, Seeded, WrongGradientType
+from ..core.misbehaviour import OfAdapter, Raised, Seeded
 from ..core.strategies import cases, within_means
 from ..core.verdict import ParityError, Verdict
 from .question import Question
@@ -29,6 +30,8 @@ from .trial import ERROR, FAILED, PASSED, UNSUPPORTED, Outcome, Tally, Trial
 
 SHRINK_SECONDS = 3.0  # for Hypothesis to make a failing case smaller
 SIMPLIFY_SECONDS = 1.0  # for trying each part of it at its plainest
+
+NAMED = ("forward", "state", "packed")  # aspects in whose trials a layer is told what it is instead
 
 # What makes a case plainer: fields of `Case` and of `LayerSpec`, tried in this order.
 PLAINER: tuple[dict[str, Any], ...] = (
@@ -64,10 +67,11 @@ class JudgeError(Exception):
     """
 
     def __init__(self, verdict: Verdict, trial: Trial) -> None:
-        said = _blames_itself(verdict.implementation)
-        if isinstance(verdict.misbehaviour, OfAdapter):
-            said = f"the adapter failed, and nothing is said of the layer behind {verdict.implementation.name}"
-        super().__init__(f"{said}\n  case: {verdict.case.describe()}\n{verdict.broken}")
+        said, details = _blames_itself(verdict.implementation), f"\n{verdict.broken}"
+        if verdict.misbehaviour is not None:
+            said = f"{verdict.misbehaviour}; nothing is said of the layer behind {verdict.implementation.name}"
+            details = ""
+        super().__init__(f"{said}\n  case: {verdict.case.describe()}{details}")
         self.reproducer = _shown(verdict, trial)
 
 
@@ -82,17 +86,35 @@ def _blames_itself(implementation: Implementation) -> str:
 
 
 def asked(
-    trial: Trial | Question, implementation: Implementation, dtype: torch.dtype, device: str, examples: int, seed: int
+    trial: Trial | Question,
+    implementation: Implementation,
+    dtype: torch.dtype,
+    device: str,
+    examples: int,
+    seed: int,
+    without: Sequence[str] = (),
 ) -> Outcome:
-    """Ask a trial or a question about an implementation, and return what it came to."""
+    """Ask a trial or a question about an implementation, and return what it came to.
+
+    Args:
+        trial: what is asked.
+        implementation: of what.
+        dtype: of every tensor.
+        device: such as "cpu" or "cuda".
+        examples: cases for a trial.
+        seed: which cases.
+        without: features that fail already: they are left out, for what is behind them to show.
+    """
     if isinstance(trial, Question):
         return trial.asked(implementation, dtype, device)
-    tally = Tally()
+    tally, left = Tally(), frozenset(without) - set(trial.needs)
+    implementation = replace(implementation, unsupported=implementation.unsupported | left)
     try:
         for plan in blocks(trial, implementation, dtype, examples, seed):
             search(trial, implementation, dtype, device, plan, tally)
     except ParityError as error:
-        return Outcome(FAILED, tally.as_record(), str(error), error.reproducer)
+        features = error.verdict.case.features()
+        return Outcome(FAILED, tally.as_record() | {"features": features}, str(error), error.reproducer)
     except JudgeError as error:
         return Outcome(ERROR, tally.as_record(), str(error), error.reproducer)
     except Exception:  # of the search, or of writing a program
@@ -129,6 +151,8 @@ def search(
                 raise JudgeError(found.broken, trial)
             if found.smallest is not None:
                 plainest = _plainest(found.smallest, trial, found.streams)
+                if plainest.misbehaviour is None and trial.aspect in NAMED:
+                    plainest.likeness = known_as(implementation, dtype, device)
                 raise ParityError(plainest, *reproducer(plainest, trial.check, trial.aspect, trial.name))
     finally:
         tally.seconds += time.perf_counter() - start
@@ -144,7 +168,7 @@ def ask(trial: Trial, implementation: Implementation, case: Case, streams: Strea
     try:
         with streams.case():
             verdict = trial.check.verdict(implementation, case)
-            if isinstance(verdict.misbehaviour, OfAdapter | WrongGradientType):
+            if isinstance(verdict.misbehaviour, OfAdapter):
                 verdict.broken = str(verdict.misbehaviour)
             if isinstance(verdict.misbehaviour, Raised):
                 with on_behalf_of(BUILTIN):

@@ -70,7 +70,7 @@ def outcome(run: Run) -> Outcome:
     begins((JUDGE, "drawing cases"))
     with restored():
         trial = trial_named(run.aspect, run.trial)
-        return asked(trial, implementation, run.dtype, run.device, run.examples, run.seed)
+        return asked(trial, implementation, run.dtype, run.device, run.examples, run.seed, run.without)
 
 
 def answer(request: Probe | Run) -> Answer:

@@ -54,6 +54,7 @@ class Run:
     device: str
     examples: int
     seed: int
+    without: tuple[str, ...] = ()
 
 
 class Fault(Exception):
