@@ -37,12 +37,14 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         prog="python -m rnn_parity.world", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     names = [package.called for package in PACKAGES]
-    parser.add_argument("package", nargs="*", choices=[[], *names], help=", ".join(names))
+    parser.add_argument("package", nargs="*", help=", ".join(names))
     parser.add_argument("--out", type=Path, default=Path("state"), metavar="FOLDER", help="for the results; state")
     parser.add_argument("--examples", type=int, default=EXAMPLES, metavar="N", help=f"cases of each trial; {EXAMPLES}")
     parser.add_argument("--envs", type=Path, metavar="FOLDER", help="keep the environments there")
     parser.add_argument("--processes", type=int, default=2, metavar="N", help="packages judged at a time; 2")
     chosen = parser.parse_args(arguments)
+    if unknown := set(chosen.package) - set(names):
+        parser.error(f"expected packages among {', '.join(names)}, got {', '.join(sorted(unknown))}")
     if shutil.which("uv") is None:
         parser.error("expected uv, which makes the environments, on the path: pip install uv")
     return chosen
@@ -52,7 +54,7 @@ def main() -> int:
     """Judge what was asked for; 1 where a package could not be installed."""
     chosen = options()
     chosen.out.mkdir(parents=True, exist_ok=True)
-    packages = [package for package in PACKAGES if package.called in (chosen.package or [p.name for p in PACKAGES])]
+    packages = [package for package in PACKAGES if package.called in chosen.package or not chosen.package]
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(chosen.processes) as pool:
         envs = chosen.envs or Path(scratch)
         installed = list(pool.map(lambda package: examine(package, envs, chosen.out, chosen.examples), packages))

@@ -1,4 +1,4 @@
-"""keras.layers: SimpleRNN, GRU and LSTM, stacked, by Bidirectional and with masks, on the backend that KERAS_BACKEND names."""
+"""keras.layers: SimpleRNN, GRU and LSTM, stacked, by Bidirectional, with masks, on the backend of KERAS_BACKEND."""
 
 from collections.abc import Callable
 from typing import Any

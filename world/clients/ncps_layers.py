@@ -1,4 +1,4 @@
-"""ncps.torch.LSTMCell, unrolled: gates g, i, f, o; no hidden bias; it adds 1 to the forget gate, which is taken off here."""
+"""ncps.torch.LSTMCell, unrolled: gates g, i, f, o, no hidden bias; the 1 it adds to the forget gate is taken off."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""opacus.layers: DPRNN, DPGRU and DPLSTM, that train with differential privacy; torch.nn's names, no place for a dtype."""
+"""opacus.layers: DPRNN, DPGRU and DPLSTM for differential privacy: torch.nn's names, no place for a dtype."""
 
 from typing import Any
 

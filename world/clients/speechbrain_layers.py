@@ -1,8 +1,8 @@
-"""speechbrain.nnet.RNN: RNN, GRU and LSTM over torch.nn's, batch first; sequences have lengths relative to the longest."""
+"""speechbrain.nnet.RNN: RNN, GRU and LSTM over torch.nn's, batch first; lengths are relative to the longest."""
 
 from typing import Any
 
-from speechbrain.nnet import RNN as layers
+import speechbrain.nnet.RNN
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
@@ -27,7 +27,7 @@ class Adapter:
     def from_builtin(self, builtin: nn.Module) -> nn.Module:
         options = {"nonlinearity": builtin.nonlinearity} if isinstance(builtin, nn.RNN) else {}
         options |= {"dropout": builtin.dropout, "bidirectional": builtin.bidirectional, "bias": builtin.bias}
-        layer = getattr(layers, type(builtin).__name__)(
+        layer = getattr(speechbrain.nnet.RNN, type(builtin).__name__)(
             builtin.hidden_size, input_size=builtin.input_size, num_layers=builtin.num_layers, **options
         ).to(builtin.weight_ih_l0.dtype)
         layer.rnn.load_state_dict(builtin.state_dict())

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from thinc.api import LSTM as build
+import thinc.api
 from thinc.types import Padded
 
 from rnn_parity.judge.adapters import layer
@@ -23,7 +23,7 @@ def called(weights: Any, x: Any, lengths: Any) -> Any:
     order = np.argsort(-lengths, kind="stable").astype("i")
     sizes = np.array([(lengths > t).sum() for t in range(len(x))], "i")
     bi = spec.bidirectional
-    model = build(nO=spec.hidden_size * spec.num_directions, nI=spec.input_size, bi=bi, depth=spec.num_layers)
+    model = thinc.api.LSTM(nO=spec.hidden_size * spec.num_directions, nI=spec.input_size, bi=bi, depth=spec.num_layers)
     model.initialize()
     model.set_param("LSTM", np.concatenate([weights[name].ravel() for name in names(spec)]))
 
