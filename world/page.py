@@ -43,7 +43,8 @@ Recurrent layers that people use, each judged by the [same tests](judging.md) th
 few lines. A layer holds an aspect where, in every case drawn, all that it gives is within what
 [rounding](tolerance.md) does to the equations; it fails where one case is not. What its documentation says it does not
 do is not asked, and what it does another way by design is judged by its own equations (`one bias`, `reset before`,
-`forget bias + 1`). A number beside a sign is the precision that fails, where others hold.
+`forget bias + 1`). A number beside a sign is the precision that fails, where others hold. What fails by itself
+(such as one activation) is left out of all that is asked after, so that one fault is one cell.
 
 These are snapshots of releases, made with few cases: a layer that holds here may fail in a case that was not drawn. If
 a result looks unfair to your project, the client is at fault until shown otherwise: please open an issue."""
@@ -143,7 +144,8 @@ def table(entries: Sequence[Mapping[str, Any]]) -> list[str]:
             entry["kind"].upper(),
             reached,
         )
-        lines.append(f"| {' | '.join((*cells, words(entry, FAILS) or '', words(entry, NOT_OFFERED) or ''))} |")
+        fails = words(entry, FAILS) + (f"; the rest without {', '.join(entry['without'])}" if entry["without"] else "")
+        lines.append(f"| {' | '.join((*cells, fails, words(entry, NOT_OFFERED)))} |")
     return lines
 
 

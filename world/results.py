@@ -26,7 +26,8 @@ def record(
 
     Returns:
         id, package, version, torch, kind, name, dtypes, cases, worst ratio and its tensor, by aspect
-        {"word", "dtypes" that fail, "message"}, and the first failing {"message", "reproducer"}.
+        {"word", "dtypes" that fail, "message"}, the features "without" which the rest was judged, since they fail,
+        and a failing {"message", "reproducer"}.
     """
     verdicts = [verdict for verdict in report["verdicts"] if verdict["cases"]] if report else []
     worst = max((v["worst"] for v in verdicts if v["worst"]), key=lambda worst: worst["ratio"], default=None)
@@ -43,6 +44,7 @@ def record(
         "seconds": seconds,
         "worst": worst and {"tensor": worst["tensor"], "ratio": float(f"{worst['ratio']:.3g}")},
         "aspects": {aspect: _said(aspect, entry, verdicts) for aspect in ASPECTS},
+        "without": sorted({feature for verdict in verdicts for feature in verdict["without"]}),
         "shown": _shown(failures),
     }
 

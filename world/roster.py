@@ -1,7 +1,7 @@
 """Who is judged: for each package what is installed, and its layers, each by the client that reaches it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 CLIENTS = "rnn_parity.world.clients"
 
@@ -70,6 +70,7 @@ def each(name: str, client: str, reached: str, kinds: str = "rnn gru lstm", **mo
 
 JAX = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
 FLOAT32 = ("float32",)
+COMPILED = {"dtypes": ("float64",), "examples": 1}  # JAX compiles for every shape anew
 NO_BIAS = "with bias alone: the process ends without"
 KERAS = (
     Entry("SimpleRNN", "rnn", "keras_layers:SimpleRNN", "stacked, Bidirectional, masks"),
@@ -124,7 +125,13 @@ PACKAGES = (
         each("dnn {KIND}", "onnx_layers:in_opencv", "torch.onnx.export(dynamo=False), for each shape"),
     ),
     Package("keras", ("keras>=3.15",), KERAS, {"KERAS_BACKEND": "torch"}),
-    Package("keras", ("keras>=3.15", "jax>=0.10"), KERAS, {"KERAS_BACKEND": "jax", **JAX}, "keras-jax"),
+    Package(
+        "keras",
+        ("keras>=3.15", "jax>=0.10"),
+        tuple(replace(entry, examples=1) for entry in KERAS),
+        {"KERAS_BACKEND": "jax", **JAX},
+        "keras-jax",
+    ),
     Package(
         "keras", ("keras>=3.15", "tensorflow-cpu>=2.21"), KERAS, {"KERAS_BACKEND": "tensorflow"}, "keras-tensorflow"
     ),
@@ -132,20 +139,21 @@ PACKAGES = (
         "flax",
         ("flax>=0.12", "jax>=0.10"),
         (
-            Entry("linen.SimpleCell", "rnn", "flax_layers:LinenSimple", "by linen.RNN"),
-            Entry("linen.GRUCell", "gru", "flax_layers:LinenGRU", "by linen.RNN"),
-            Entry("linen.LSTMCell", "lstm", "flax_layers:LinenLSTM", "by linen.RNN"),
-            Entry("linen.OptimizedLSTMCell", "lstm", "flax_layers:LinenOptimizedLSTM", "by linen.RNN"),
-            Entry("nnx.SimpleCell", "rnn", "flax_layers:NnxSimple", "by nnx.RNN"),
+            Entry("linen.SimpleCell", "rnn", "flax_layers:LinenSimple", "by linen.RNN", **COMPILED),
+            Entry("linen.GRUCell", "gru", "flax_layers:LinenGRU", "by linen.RNN", **COMPILED),
+            Entry("linen.LSTMCell", "lstm", "flax_layers:LinenLSTM", "by linen.RNN", **COMPILED),
+            Entry("linen.OptimizedLSTMCell", "lstm", "flax_layers:LinenOptimizedLSTM", "by linen.RNN", **COMPILED),
+            Entry("nnx.SimpleCell", "rnn", "flax_layers:NnxSimple", "by nnx.RNN", **COMPILED),
             Entry(
                 "nnx.GRUCell",
                 "gru",
                 "flax_layers:NnxGRU",
                 "by nnx.RNN",
                 "one bias: no b_hn, which its documentation has",
+                **COMPILED,
             ),
-            Entry("nnx.LSTMCell", "lstm", "flax_layers:NnxLSTM", "by nnx.RNN"),
-            Entry("nnx.OptimizedLSTMCell", "lstm", "flax_layers:NnxOptimizedLSTM", "by nnx.RNN"),
+            Entry("nnx.LSTMCell", "lstm", "flax_layers:NnxLSTM", "by nnx.RNN", **COMPILED),
+            Entry("nnx.OptimizedLSTMCell", "lstm", "flax_layers:NnxOptimizedLSTM", "by nnx.RNN", **COMPILED),
         ),
         JAX,
     ),
@@ -154,9 +162,16 @@ PACKAGES = (
         ("dm-haiku>=0.0.17", "jax>=0.10"),
         (
             Entry(
-                "GRU", "gru", "haiku_layers:GRU", "by dynamic_unroll", "one bias, reset before the product, z is 1 - z"
+                "GRU",
+                "gru",
+                "haiku_layers:GRU",
+                "by dynamic_unroll",
+                "one bias, reset before the product, z is 1 - z",
+                **COMPILED,
             ),
-            Entry("LSTM", "lstm", "haiku_layers:LSTM", "by dynamic_unroll", "1 is added to the forget gate"),
+            Entry(
+                "LSTM", "lstm", "haiku_layers:LSTM", "by dynamic_unroll", "1 is added to the forget gate", **COMPILED
+            ),
         ),
         JAX,
     ),
@@ -164,8 +179,8 @@ PACKAGES = (
         "equinox",
         ("equinox>=0.13", "jax>=0.10"),
         (
-            Entry("nn.GRUCell", "gru", "equinox_layers:GRU", "vmapped and scanned"),
-            Entry("nn.LSTMCell", "lstm", "equinox_layers:LSTM", "vmapped and scanned"),
+            Entry("nn.GRUCell", "gru", "equinox_layers:GRU", "vmapped and scanned", **COMPILED),
+            Entry("nn.LSTMCell", "lstm", "equinox_layers:LSTM", "vmapped and scanned", **COMPILED),
         ),
         JAX,
     ),

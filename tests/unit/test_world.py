@@ -52,6 +52,7 @@ def verdict(dtype: str, **aspects: str) -> dict[str, object]:
         "worst": {"tensor": "output", "ratio": 0.12345},
         "aspects": aspects,
         "failures": failures,
+        "without": [],
     }
 
 
