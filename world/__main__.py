@@ -88,6 +88,7 @@ def judge(entry: Entry, python: Path, environ: dict[str, str], out: Path, exampl
     command += ["--parity-implementation", f"{entry.kind}={entry.location}", "--parity-device", "cpu"]
     command += [part for dtype in entry.dtypes for part in ("--parity-dtype", dtype)]
     command += ["--parity-examples", str(min(examples, entry.examples or examples))]
+    command += ["-k", " or ".join(f"test_{aspect}" for aspect in entry.asked)] if entry.asked else []
     with tempfile.TemporaryDirectory() as scratch:
         verdicts = Path(scratch, "verdicts.json")
         environ |= {"OMP_NUM_THREADS": "1", "HYPOTHESIS_STORAGE_DIRECTORY": scratch}

@@ -53,6 +53,8 @@ MISSING = """\
 - `torch.ao`'s dynamically quantized LSTM rounds weights and activations to 8 bits; what that may do to a result depends
   on the range of the activations at each step, for which the judge has no bound.
 - `torch.vmap` over `nn.RNN`, `GRU`, `LSTM` and `LSTMCell` has no batching rule in this PyTorch, and says so.
+- The exporter of `torch.onnx.export(dynamo=True)` writes a `nn.RNN` as some nodes for each step, where it has a node
+  for a GRU or LSTM: programs of hundreds of steps take minutes.
 - What installs or contacts something when it is imported; and, here, all that needs a GPU."""
 
 

@@ -50,6 +50,8 @@ def record(
 
 
 def _said(aspect: str, entry: Entry, verdicts: list[Any]) -> dict[str, Any]:
+    if entry.asked and aspect not in entry.asked:
+        return {"word": NOT_JUDGED}
     came = {verdict["dtype"]: verdict["aspects"].get(aspect, "unsupported") for verdict in verdicts}
     failed = [dtype for dtype, result in came.items() if result == "failed"]
     if failed:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 CLIENTS = "rnn_parity.world.clients"
 
@@ -19,6 +20,7 @@ class Entry:
         differs: by aspect, what is documented to be another way, and where.
         dtypes: it is judged in.
         examples: cases of each trial where it is slow, None for as many as of all.
+        asked: the aspects that are asked where it is very slow; all unless told.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Entry:
     differs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     dtypes: tuple[str, ...] = ("float64", "float32")
     examples: int | None = None
+    asked: tuple[str, ...] = ()
 
     @property
     def location(self) -> str:
@@ -60,7 +63,7 @@ class Package:
         return self.told_apart or self.name
 
 
-def each(name: str, client: str, reached: str, kinds: str = "rnn gru lstm", **more: object) -> tuple[Entry, ...]:
+def each(name: str, client: str, reached: str, kinds: str = "rnn gru lstm", **more: Any) -> tuple[Entry, ...]:
     """Return an entry for each kind; in name and client {} is the kind, {KIND} in the letters of torch.nn."""
     return tuple(
         Entry(name.format(KIND=kind.upper()), kind, client.format(kind, KIND=kind.upper()), reached, **more)
@@ -70,7 +73,8 @@ def each(name: str, client: str, reached: str, kinds: str = "rnn gru lstm", **mo
 
 JAX = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
 FLOAT32 = ("float32",)
-COMPILED = {"dtypes": ("float64",), "examples": 1}  # JAX compiles for every shape anew
+COMPILED: dict[str, Any] = {"dtypes": ("float64",), "examples": 1}  # JAX compiles for every shape anew
+SLOW: dict[str, Any] = {"dtypes": FLOAT32, "examples": 1, "asked": ("forward", "gradients")}  # C++ for each length
 NO_BIAS = "with bias alone: the process ends without"
 KERAS = (
     Entry("SimpleRNN", "rnn", "keras_layers:SimpleRNN", "stacked, Bidirectional, masks"),
@@ -85,18 +89,18 @@ PACKAGES = (
         (),
         (
             *each("nn.{KIND}", "torch_layers:{KIND}", "as it is"),
+            Entry("ao.nn.quantizable.LSTM", "lstm", "torch_layers:quantizable", "before it is converted"),
             *each("nn.{KIND} without oneDNN", "torch_layers:Plain{KIND}", "oneDNN's kernels off"),
             *each("nn.{KIND}Cell", "torch_layers:cells", "in a loop"),
             *each("vmap of nn.{KIND}Cell", "torch_layers:vmapped_cells", "over the batch, in a loop", "rnn gru"),
-            *each("compile of nn.{KIND}", "torch_layers:compile", "by Inductor, dynamic", examples=1, dtypes=FLOAT32),
-            *each("export of nn.{KIND}", "torch_layers:export", "any batch, a program for each length", examples=2),
+            *each("export of nn.{KIND}", "torch_layers:export", "any batch, a program for each length", examples=1),
             *each("script of nn.{KIND}", "torch_layers:script", "TorchScript"),
             *each("functional_call of nn.{KIND}", "torch_layers:functional_call", "torch.func"),
             *each("checkpoint of nn.{KIND}", "torch_layers:checkpoint", "torch.utils.checkpoint, not reentrant"),
             *each("parametrized nn.{KIND}", "torch_layers:parametrized", "a parametrization that changes nothing"),
             *each("weight_norm of nn.{KIND}", "torch_layers:weight_normed", "on every weight"),
             *each("autocast of nn.{KIND}", "torch_layers:amp", "float32 to bfloat16, on the CPU", dtypes=("bfloat16",)),
-            Entry("ao.nn.quantizable.LSTM", "lstm", "torch_layers:quantizable", "before it is converted"),
+            *each("compile of nn.{KIND}", "torch_layers:compile", "by Inductor, dynamic", **SLOW),
         ),
     ),
     Package(
@@ -110,7 +114,11 @@ PACKAGES = (
         (
             *each("{KIND}", "onnx_layers:in_onnxruntime", "torch.onnx.export(dynamo=False)"),
             *each(
-                "{KIND} (dynamo)", "onnx_layers:in_onnxruntime_by_dynamo", "torch.onnx.export(dynamo=True)", examples=2
+                "{KIND} (dynamo)",
+                "onnx_layers:in_onnxruntime_by_dynamo",
+                "torch.onnx.export(dynamo=True)",
+                "gru lstm",
+                examples=1,
             ),
         ),
     ),
