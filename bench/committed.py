@@ -16,7 +16,8 @@ def newest(subject: str, root: Path = Path()) -> Path:
     """Return the newest file of results.
 
     Args:
-        subject: "cpu" (what `compare` measured), "calibration-cpu", "score-cpu", "verdicts-cpu" or "commands".
+        subject: "cpu" (what `compare` measured), "calibration-cpu", "score-cpu", "verdicts-cpu", "commands" or
+            "compatibility".
         root: the project's folder.
 
     Raises:

@@ -143,6 +143,47 @@ class Score:
         return "\n".join([*lines, *(f"| {' | '.join(str(pair[c]) for c in columns)} |" for pair in self.pairs)])
 
 
+class Compatibility:
+    """What `compatibility` found can be done with a layer."""
+
+    def __init__(self, found: dict[str, Any]) -> None:
+        self.corners, self.day, versions = found["corners"], found["day"], found["versions"]
+        self.versions = ", ".join(f"{name} {version}" for name, version in versions.items())
+        answers = [{said for of in corner["layers"].values() for said in of.values()} for corner in self.corners]
+        self.asked = sum(not all(said.startswith("not asked") for said in of_corner) for of_corner in answers)
+
+    def __getitem__(self, group: str) -> str:
+        """Return a group's table."""
+        rows = [corner for corner in self.corners if corner["group"] == group]
+        if not rows:
+            raise FiguresError(f"expected a group of corners, got {group!r}")
+        layers = list(rows[0]["layers"])
+        lines = [f"| {' | '.join(['', *layers])} |", "| --- |" + " --- |" * len(layers)]
+        cells = ([row["title"], *map(of_kinds, row["layers"].values())] for row in rows)
+        return "\n".join([*lines, *(f"| {' | '.join(of_row)} |" for of_row in cells)])
+
+    def count(self, layers: str) -> int:
+        """Return how many corners hold in every kind of these layers."""
+        return sum(set(corner["layers"][layers].values()) == {"yes"} for corner in self.corners)
+
+    @property
+    def holding(self) -> SimpleNamespace:
+        """How many corners hold, by layers."""
+        return SimpleNamespace(
+            builtin=self.count("torch.nn"), manual=self.count("manual"), fused=self.count("manual.fused")
+        )
+
+
+def of_kinds(answers: dict[str, str]) -> str:
+    """Return what is said of all kinds, once where it is the same: "RNN, GRU: yes; LSTM: no: why"."""
+    kinds: dict[str, list[str]] = {}
+    for kind, answer in answers.items():
+        kinds.setdefault(answer, []).append(kind)
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    return "; ".join(f"{', '.join(of)}: {answer}" for answer, of in kinds.items())
+
+
 class Printed:
     """The lines that a command printed; a format picks some of them by `excerpt`, and fences them."""
 
@@ -191,6 +232,7 @@ NAMES: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
     "calibration": ("calibration-cpu", Calibration),
     "score": ("score-cpu", Score),
     "printed": ("commands", printed),
+    "compatibility": ("compatibility", Compatibility),
 }
 
 

@@ -8,7 +8,7 @@ from .sequences import Layer, Sequences, flip_time, map_data
 from .unroll import State, join_states, split_state
 
 
-@dataclass(frozen=True)
+@dataclass
 class Bidirectional:
     """Run one layer forward in time and another backward, and put their outputs side by side.
 

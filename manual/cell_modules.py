@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .cells import gru_cell, lstm_cell, rnn_cell
-from .layers import Device, check, tensors_of
+from .layers import Device, cast_by_autocast, check, tensors_of
 
 
 class RecurrentCell(nn.Module):
@@ -134,8 +134,9 @@ class RNNCell(RecurrentCell):
         if self.nonlinearity not in ("tanh", "relu"):
             raise RuntimeError(f"expected nonlinearity to be 'tanh' or 'relu', got {self.nonlinearity!r}")
         [h_prev] = states
+        bias_ih, bias_hh = (bias if bias is None else cast_by_autocast(bias) for bias in (self.bias_ih, self.bias_hh))
         nonlinearity = getattr(torch, self.nonlinearity)
-        return (rnn_cell(x_t, h_prev, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, nonlinearity),)
+        return (rnn_cell(x_t, h_prev, self.weight_ih, self.weight_hh, bias_ih, bias_hh, nonlinearity),)
 
 
 class GRUCell(RecurrentCell):

@@ -153,6 +153,10 @@ class RecurrentLayer(nn.Module):
             TypeError, AttributeError: hx is a tuple where a tensor is expected, or the other way round.
         """
         weights = self._weights()
+        device_type = weights[0]["weight_ih"].device.type
+        autocast = device_type != "meta" and torch.is_autocast_enabled(device_type)
+        if autocast:  # once, not at every step
+            weights = [{name: cast_by_autocast(w) for name, w in of_layer.items()} for of_layer in weights]
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx, weights)
         if input.dim() not in (2, 3):
@@ -166,6 +170,8 @@ class RecurrentLayer(nn.Module):
         if len(input) == 0:
             raise RuntimeError("expected at least one step, got none")
         state = self._initial_state(hx, input, [input.size(1)] if batched else [], weights, 3 if batched else 2)
+        if autocast:
+            state = self._cast_state(state, input.device, even=True)
         if batched:
             output, state = self._layers(weights)(input, state)
             return (output.transpose(0, 1) if self.batch_first else output), state
@@ -182,6 +188,8 @@ class RecurrentLayer(nn.Module):
         shape = sum(batch_sizes), self.input_size
         check("packed data", input.data, shape, weights[0]["weight_ih"], dtype_error)
         state = self._initial_state(hx, input.data, batch_sizes[:1], weights)
+        if under_autocast(input.data.device.type):
+            state = self._cast_state(state, input.data.device, even=len(set(batch_sizes)) == 1)
         if input.sorted_indices is not None:
             state = map_state(lambda s: s.index_select(1, input.sorted_indices), state)
         output, state = self._layers(weights)(input, state)
@@ -203,6 +211,14 @@ class RecurrentLayer(nn.Module):
                 check(f"{name}_0", state, shape, weights[0]["weight_ih"])
             states.append(state)
         return states[0] if self.num_states == 1 else tuple(states)
+
+    def _cast_state(self, state: Any, device: torch.device, even: bool) -> Any:
+        """Under autocast, the state in its dtype where a kernel of torch.nn casts it, too, and so the results.
+
+        cuDNN's kernels do, and on the CPU that of oneDNN: it is for the LSTM, where all sequences have one length.
+        """
+        by_onednn = self.num_states == 2 and self.proj_size == 0 and even
+        return map_state(cast_by_autocast, state) if by_onednn or device.type == "cuda" else state
 
     def _layers(self, weights: list[dict[str, Tensor]]) -> Layer:
         """One layer for each direction, in pairs where there are two, stacked where there is more than one layer."""
@@ -447,5 +463,13 @@ def tensors_of(hx: Any, count: int, rank: int = 0) -> Sequence[Tensor]:
 
 
 def under_autocast(device_type: str) -> bool:
-    """Whether autocast is enabled on devices of this type; some, such as meta, have none."""
-    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
+    """Whether autocast is enabled on devices of this type; the meta device has none."""
+    return device_type != "meta" and torch.is_autocast_enabled(device_type)
+
+
+def cast_by_autocast(tensor: Tensor) -> Tensor:
+    """The tensor in the dtype in which autocast computes products, where it is enabled; it leaves float64 alone."""
+    device_type = tensor.device.type
+    if tensor.dtype == torch.float64 or not under_autocast(device_type):
+        return tensor
+    return tensor.to(torch.get_autocast_dtype(device_type))

@@ -10,7 +10,7 @@ from .sequences import Layer, Sequences, map_data
 from .unroll import State, join_states, split_state
 
 
-@dataclass(frozen=True)
+@dataclass
 class Stacked:
     """Feed each layer the output of the one below, with dropout in between.
 

@@ -60,7 +60,7 @@ def _unroll_packed(step: Step, input: PackedSequence, state: StepState) -> tuple
     return PackedSequence(torch.cat(outputs), *input[1:]), state
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen, as no wrapper is: torch.compile of torch 2.11 cannot make one that is
 class Unrolled:
     """The layer of one direction: a step unrolled over time, called as the layers of torch.nn are.
 

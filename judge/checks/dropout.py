@@ -129,9 +129,8 @@ def three_layers(case: Case) -> Case:
     case = dropping((0.3, 0.5, 0.7)[case.seed % 3], "train", layers=3)(case)
     spec, seq_len = replace(case.spec, num_layers=3), min(case.seq_len, 3)
     one_row = replace(case, spec=spec, seq_len=seq_len, batch=1, batched=True, lengths=case.lengths and (seq_len,))
-    return replace(
-        one_row, weight_scale=1.0, input_scale=1.0, cotangents=("output",), plain_sum=False, state_layout="contiguous"
-    )
+    plain = replace(one_row, weight_scale=1.0, input_scale=1.0, cotangents=("output",), plain_sum=False)
+    return replace(plain, state_layout="contiguous", cell_layout="contiguous")
 
 
 def _moments(name: str, sample: Array, constant: Array, slope: Array, p: float) -> list[Finding]:
@@ -303,7 +302,8 @@ def linear(case: Case) -> Case:
     # The smaller the weights, the fewer relus come near their kink.
     scale = 1e-7 if relu else 1e-4
     plain = replace(one_row, weight_scale=scale, input_scale=1.0, cotangents=("output",), plain_sum=False, frozen=())
-    return replace(plain, input_grad=True, input_layout="contiguous", state_layout="contiguous")
+    plain = replace(plain, input_grad=True, input_layout="contiguous")
+    return replace(plain, state_layout="contiguous", cell_layout="contiguous")
 
 
 EACH_BOUNDARY = Check(each_boundary, by(forms.of_distribution))

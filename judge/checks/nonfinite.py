@@ -50,6 +50,7 @@ def _planted(case: Case, what: str) -> Case:
         input_scale=1.0,
         input_layout="contiguous",
         state_layout="contiguous",
+        cell_layout="contiguous",
     )
     value = where.choice((math.inf, -math.inf)) if what == "infinite input" else math.nan
     if what.endswith("input"):

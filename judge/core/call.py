@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import PackedSequence
 from .candidate import Implementation
 from .case import EARLIER_CALL, Case, tensors_of
 from .guard import watched
-from .layouts import arguments_for, arranged, canonical, pack, padded, passed
+from .layouts import arguments_for, arranged, canonical, handed_back, pack, padded, passed
 from .misbehaviour import (
     ChangedInPlace,
     FrozenGradient,
@@ -82,12 +82,12 @@ def run(implementation: Implementation, layer: nn.Module, case: Case) -> dict[st
 
 
 def _earlier_call(layer: nn.Module, case: Case, mode: str, seeds: int) -> None:
-    """Train on or evaluate other, larger tensors with other weights: nothing of it may stay in the layer."""
+    """Train on or evaluate larger or smaller tensors with other weights: nothing of it may stay in the layer."""
     loss = ("output",) if case.cotangents else ()
     other = replace(
         case,
-        seq_len=case.seq_len + 1,
-        batch=case.batch + case.batched,
+        seq_len=max(1, case.seq_len + case.more),
+        batch=max(1, case.batch + case.more) if case.batched else 1,
         lengths=None,
         cotangents=loss,
         grad_mode="no_grad",
@@ -241,7 +241,7 @@ class Call:
             if isinstance(result, PackedSequence):
                 result, cotangent = result.data, pack(cotangent, self.case).data
             else:
-                cotangent = arranged(cotangent, self.case, name)
+                cotangent = handed_back(cotangent, self.case, name)
             if result.requires_grad:  # one that depends on nothing has no gradient, and is judged by that
                 outputs.append(result)
                 arranged_like.append(cotangent.to(result))
@@ -263,6 +263,7 @@ class Call:
                     if not torch.equal(values.nan_to_num(), others[other].detach().nan_to_num()):
                         raise SharedMemory(name, other)
 
+    @torch.no_grad()  # since of a result that was changed in place some have no view with a history
     def found(self) -> dict[str, Any]:
         """Return the results and the gradients of the arguments, padded and time-major."""
         _require_unchanged(self.before, _snapshot(self.given.items()), "argument")

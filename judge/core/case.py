@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ...reference.spec import LayerSpec
 
+ARGUMENT_OF = {"output": "input", "h_n": "h_0", "c_n": "c_0"}  # whose layout a result's cotangent has
+
 LAYOUTS = ("contiguous", "transposed", "offset", "strided", "expanded")
 
 # Seeds of the tensors, counted from the case's: parameters take 0, 1, 2, … in the order of their names.
@@ -42,11 +44,14 @@ class Case:
         frozen: parameters that require no gradient.
         plain_sum: whether the loss is their plain sum, whose gradient is one number, expanded.
         input_grad: whether the input requires a gradient.
-        state_grad: whether h_0 and c_0 do.
+        state_grad: whether h_0 does.
+        cell_grad: whether c_0 does.
         modes: "train" or "eval" for each call of the module; the last call is judged.
         grad_mode: of a call without a loss: "no_grad", "inference" or "grad".
         input_layout: memory layout of the input, one of `LAYOUTS`.
-        state_layout: memory layout of h_0 and c_0.
+        state_layout: memory layout of h_0.
+        cell_layout: memory layout of c_0; where one of the three is transposed, so is the cotangent of output, h_n or
+            c_n.
         dropout_seed: the global seed before the judged call, which decides what dropout draws.
         final_states: whether h_n and c_n are looked at.
         nonfinite: (name, index, value) of a NaN or infinity put into an argument or a parameter, the index counting
@@ -70,10 +75,12 @@ class Case:
     plain_sum: bool = False
     input_grad: bool = True
     state_grad: bool = True
+    cell_grad: bool = True
     modes: tuple[str, ...] = ("train",)
     grad_mode: str = "no_grad"
     input_layout: str = "contiguous"
     state_layout: str = "contiguous"
+    cell_layout: str = "contiguous"
     dropout_seed: int | None = None
     final_states: bool = True
     nonfinite: tuple[str, int, float] | None = None
@@ -91,7 +98,7 @@ class Case:
 
     def features(self) -> list[str]:
         """Return what the case has that a plainer one would not, by its name among what may be unsupported."""
-        spec, layouts = self.spec, {self.input_layout, self.state_layout}
+        spec, layouts = self.spec, {self.input_layout, self.state_layout, self.cell_layout}
         holds = {
             "relu": spec.nonlinearity == "relu",
             "no_bias": not spec.bias,
@@ -106,9 +113,14 @@ class Case:
         }
         return [feature for feature, held in holds.items() if held]
 
+    @property
+    def more(self) -> int:
+        """How many steps and sequences calls before the judged one have more: one, or one less in odd cases."""
+        return -1 if self.seed % 2 and max(self.seq_len, self.batch) > 1 else 1
+
     def wants_grad(self, argument: str) -> bool:
         """Whether input, h_0 or c_0 requires a gradient in a case with a loss."""
-        return self.input_grad if argument == "input" else self.state_grad
+        return {"input": self.input_grad, "h_0": self.state_grad, "c_0": self.cell_grad}[argument]
 
 
 def draw(seed: int, *shape: int) -> Tensor:
@@ -166,7 +178,7 @@ def _planted(case: Case, name: str, values: Tensor) -> Tensor:
 
 def layout_of(case: Case, name: str) -> str:
     """Return the memory layout in which the tensor of that name is passed."""
-    layouts = {"input": case.input_layout, "h_0": case.state_layout, "c_0": case.state_layout}
+    layouts = {"input": case.input_layout, "h_0": case.state_layout, "c_0": case.cell_layout}
     return layouts.get(name, "contiguous")
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from .case import Case, layout_of
+from .case import ARGUMENT_OF, Case, layout_of
 
 
 def arguments_for(given: Mapping[str, Tensor], case: Case) -> tuple[Any, ...]:
@@ -32,7 +32,7 @@ def passed(tensor: Tensor, case: Case, name: str) -> Tensor:
     tensor = arranged(tensor, case, name).to(case.device, case.dtype)
     layout = layout_of(case, name)
     if layout == "transposed":
-        return tensor.transpose(0, -1).contiguous().transpose(0, -1)
+        return _transposed(tensor)
     if layout == "offset":
         return torch.cat([tensor.new_full((1,), torch.nan), tensor.flatten()])[1:].view(tensor.shape)
     if layout == "strided":  # reading the memory between is reading NaN
@@ -56,6 +56,16 @@ def arranged(tensor: Tensor, case: Case, name: str) -> Tensor:
     if not case.batched:
         return tensor[:, 0]
     return tensor.movedim(1, batch_axis_of(case, name) or 0) if batch_axis_of(case, name) == 0 else tensor
+
+
+def handed_back(cotangent: Tensor, case: Case, name: str) -> Tensor:
+    """Return a cotangent in the axes the layer uses, its memory transposed where that of the argument is."""
+    cotangent = arranged(cotangent, case, name)
+    return _transposed(cotangent) if layout_of(case, ARGUMENT_OF[name]) == "transposed" else cotangent
+
+
+def _transposed(tensor: Tensor) -> Tensor:
+    return tensor.transpose(0, -1).contiguous().transpose(0, -1)
 
 
 def canonical(tensor: Tensor, case: Case, name: str) -> Tensor:

@@ -78,8 +78,8 @@ def _cases(
     how, _, size = (stretched or "").rpartition(" ")
     tiled = how in TILES
     spec = draw(specs(implementation, vary, stretched, fixed))
-    # Past a tile a state is read, whether one is given or not.
-    few = st.integers(2 if how == "past" else 1, 2 if tiled else 3 if size == "num_layers" else 7)
+    # At a tile a state is read, whether one is given or not.
+    few = st.integers(2 if tiled else 1, 2 if tiled else 3 if size == "num_layers" else 7)
     seq_len = draw(TILES.get(how, LONG) if size == "seq_len" else few)
     batch = draw(TILES.get(how, MANY) if size == "batch" else st.integers(1, 2 if tiled else 5))
     given: dict[str, Any] = {}
@@ -92,8 +92,8 @@ def _cases(
     elif "states" in vary:
         given["states"] = draw(st.sampled_from(("given", "given", "absent", "zeros")))
     if may("gradients"):
-        # An adapter's layer has other parameters than those that would be frozen.
-        given |= draw(losses(spec, frozen=implementation.from_builtin is None))
+        # An adapter's layer has other parameters than those that would be frozen; at a tile every gradient is read.
+        given |= draw(losses(spec, frozen=implementation.from_builtin is None and not tiled))
     if "modes" in vary and not given.get("cotangents"):
         given["grad_mode"] = draw(st.sampled_from(("no_grad", "inference", "grad")))
     if "modes" in vary:
@@ -101,6 +101,8 @@ def _cases(
     if may("layouts", "strides"):
         given["input_layout"] = draw(st.sampled_from(LAYOUTS))
         given["state_layout"] = draw(st.sampled_from(LAYOUTS))
+        if spec.kind == "lstm":
+            given["cell_layout"] = draw(st.sampled_from(LAYOUTS))
     scales = weight_scales(spec, dtype, seq_len) if not tiled else st.sampled_from((usual(spec), 0.05))
     if not implementation.supports("zero_weights"):
         scales = scales.filter(bool)
@@ -123,7 +125,7 @@ def within_means(implementation: Implementation, case: Case) -> Case:
     if not supports("final_state"):
         changes = {"final_states": False, "cotangents": case.cotangents and ("output",)}
     if not supports("state_gradients"):
-        changes["state_grad"] = False
+        changes |= {"state_grad": False, "cell_grad": False}
     if not supports("eval_gradients") and case.modes[-1] == "eval":
         changes |= {"cotangents": (), "frozen": ()}
     return replace(case, **changes)
@@ -203,6 +205,8 @@ def losses(draw: st.DrawFn, spec: LayerSpec, frozen: bool) -> dict[str, Any]:
         found["frozen"] = tuple(draw(st.lists(st.sampled_from(names), unique=True)))
         found["input_grad"] = draw(st.booleans())
         found["state_grad"] = draw(st.booleans())
+        if spec.kind == "lstm":
+            found["cell_grad"] = draw(st.booleans())
     return found
 
 

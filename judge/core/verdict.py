@@ -227,7 +227,7 @@ def is_asked_for(name: str, case: Case) -> bool:
     if of == name:
         return case.final_states or name == "output"
     if of in ("h_0", "c_0"):
-        return case.state_grad and case.states != "absent"
+        return case.wants_grad(of) and case.states != "absent"
     return case.input_grad if of == "input" else of not in case.frozen
 
 

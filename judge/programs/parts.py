@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ..core.candidate import Implementation
-from ..core.case import ROLES, Case, layout_of
+from ..core.case import ARGUMENT_OF, ROLES, Case, layout_of
 from ..core.verdict import Finding
 
 COLUMNS = 120
@@ -155,11 +155,12 @@ class Parts:
         case, spec = self.case, self.case.spec
         more = self.more if name in ARGUMENTS else ""
         rows = str(spec.num_layers * spec.num_directions)
-        first = f"{case.seq_len}{more}" if name in ("input", "output") else rows
+        steps, batch = (f"{n}{more}" if n + case.more else "1" for n in (case.seq_len, case.batch))  # one is the least
+        first = steps if name in ("input", "output") else rows
         features = {"input": spec.input_size, "output": spec.num_directions * spec.state_size}
         last = features.get(name, spec.hidden_size if name.startswith("c") else spec.state_size)
         scale = f", scale={case.input_scale}" if name == "input" and case.input_scale != 1 else ""
-        batch = f"{case.batch}{more if case.batched else ''}"
+        batch = batch if case.batched else "1"
         code = f"draw({self.seed(ROLES[name], self.offset)}, {first}, {batch}, {last}{scale})"
         if not case.batched:
             code += "[:, 0]"
@@ -209,8 +210,11 @@ class Parts:
         if self.case.plain_sum and not cotangent:
             return f"{self.value(name)}.sum()"
         cotangent = cotangent or replace(self, offset="" if self.more else self.offset).drawn(name)
-        packed = name == "output" and self.case.lengths is not None
-        return f"({self.value(name)} * {f'pack({cotangent}).data' if packed else cotangent}).sum()"
+        if name == "output" and self.case.lengths is not None:
+            cotangent = f"pack({cotangent}).data"
+        elif layout_of(self.case, ARGUMENT_OF[name]) == "transposed":
+            cotangent = f"transposed({cotangent})"
+        return f"({self.value(name)} * {cotangent}).sum()"
 
     def gradient(self, name: str) -> str:
         """Return the expression of a gradient, which may be None."""

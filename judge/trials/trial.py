@@ -29,7 +29,8 @@ class Trial:
         fixed: fields of `LayerSpec` that are not drawn.
         adapt: changes a drawn case to what the check asks for.
         share: of the usual number of examples.
-        precise: whether it is asked in the most precise dtype alone, with digits enough beside weights of 1e-4.
+        dtypes: those it can be asked in, None for all.
+        precise: whether it is asked in the most precise dtype that the implementation has, and in no other.
         like_builtin: whether it is asked only of layers that draw dropout like the built-in, on the CPU.
         tiles: whether some of its cases have a size at the edge of a tile.
     """
@@ -42,6 +43,7 @@ class Trial:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     adapt: Callable[[Case], Case] = lambda case: case
     share: float = 1.0
+    dtypes: tuple[torch.dtype, ...] | None = None
     precise: bool = False
     like_builtin: bool = False
     tiles: bool = False
@@ -54,7 +56,9 @@ class Trial:
         alike = implementation.draws_like_builtin and not implementation.dialect
         if self.like_builtin and not (alike and device == "cpu"):
             return False
-        return not self.precise or dtype == most_precise(implementation)
+        if self.precise and dtype != most_precise(implementation):
+            return False
+        return self.dtypes is None or dtype in self.dtypes
 
     def unsupported(self, implementation: Implementation, dtype: torch.dtype, device: str) -> list[str]:
         """Return what the trial needs and the implementation declares unsupported."""

@@ -21,7 +21,7 @@ from .rnn import RNNRecurrence
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Fused:
     """The layer of one direction: a recurrence over all steps at once, called as the layers of torch.nn are.
 
@@ -64,7 +64,7 @@ class Fused:
         return PackedSequence(output, *input[1:]) if isinstance(input, PackedSequence) else output, state
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Again:
     """The same layer step by step, for gradients that are to be differentiated."""
 

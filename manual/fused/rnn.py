@@ -13,7 +13,7 @@ relu_backward = torch.ops.aten.threshold_backward.grad_input  # (d, r, 0) -> d w
 tanh_backward = torch.ops.aten.tanh_backward.grad_input  # (d, t) -> d * (1 - t^2)
 
 
-@dataclass(frozen=True)
+@dataclass
 class RNNRecurrence:
     """h_t = tanh(a_t) or relu(a_t), with a_t = W_ih x_t + b_ih + W_hh h_{t-1} + b_hh.
 

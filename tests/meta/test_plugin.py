@@ -28,6 +28,22 @@ class Wrong(torch.nn.GRU):
         output, h_n = super().forward(input, hx)
         return 1.001 * output, h_n
 
+class NoPacking(torch.nn.GRU):
+    def forward(self, input, hx=None):
+        if isinstance(input, torch.nn.utils.rnn.PackedSequence):
+            raise NotImplementedError("packed input")
+        return super().forward(input, hx)
+
+class Little(torch.nn.GRU):
+    parity_dialect = ()
+    parity_unsupported = ("only forward", "initial_state", "num_layers", "bidirectional", "packed", "dropout")
+
+def run(*arguments):
+    return missing
+
+from rnn_parity.judge.adapters import layer
+typo = layer("gru", run)
+
 def fails(*args, **options):
     raise OSError("libkernel.so not found\\nsecond line")
 
@@ -96,6 +112,36 @@ def test_how_many_of_an_aspect_s_trials_passed_is_said(pytester: pytest.Pytester
     (verdict,) = json.loads((pytester.path / "verdicts.json").read_text())["verdicts"]
     assert verdict["trials"]["stacking"] == {"unsupported": 2, "passed": 1}
     assert verdict["aspects"]["stacking"] == "passed"
+
+
+@pytest.mark.usefixtures("layers")
+def test_one_cause_fails_where_nothing_goes_without_it_and_is_one_line(pytester: pytest.Pytester) -> None:
+    named = "--parity-implementation=gru=my_layers:NoPacking"
+    result = pytester.runpytest_inprocess(*QUICK, named, "-k", "forward or packed or nonfinite or one_by_one or same")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*NoPacking *FAIL: packed (in part without what fails: packed)"])
+
+    result = pytester.runpytest_inprocess(*QUICK, named, "-k", "forward or packed or relations")
+    result.stdout.fnmatch_lines(["2 tests alike, in packed, relations: *raised NotImplementedError: packed input"])
+
+
+@pytest.mark.usefixtures("layers")
+def test_what_declares_nearly_everything_gets_no_pass(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess(*QUICK, "--parity-implementation=gru=my_layers:Little", "-k", "not layouts")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        ["*my_layers:Little *holds in forward, relations, repeatability, nonfinite alone (uns*"]
+    )
+
+
+@pytest.mark.usefixtures("layers")
+def test_an_adapter_with_a_typo_is_an_error_soon(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess(*QUICK, "--parity-implementation=gru=my_layers:typo")
+    assert result.ret == 1
+    said = "the adapter, in forward, raised NameError: name 'missing' is not defined; nothing is said of the layer*"
+    result.stdout.fnmatch_lines(
+        ["*not run: 3 tests before it ended like this*", f"*tests alike, in forward, *: {said}"]
+    )
 
 
 @pytest.mark.usefixtures("layers")

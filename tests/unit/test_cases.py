@@ -81,6 +81,8 @@ RULES: dict[str, Callable[[Case], bool]] = {
     "eval": lambda c: c.modes == ("eval",),
     "train, eval": lambda c: c.modes[-2:] == ("train", "eval"),
     "train, eval, train": lambda c: c.modes == ("train", "eval", "train"),
+    "after larger calls": lambda c: len(c.modes) > 1 and c.more == 1 and c.seq_len > 1 and c.batch > 1,
+    "after smaller calls": lambda c: len(c.modes) > 1 and c.more == -1 and c.seq_len > 1 and c.batch > 1,
     "the same module twice": lambda c: len(c.modes) == 2,
     **{f"input {layout}": lambda c, layout=layout: c.input_layout == layout for layout in LAYOUTS},
     **{f"state {layout}": lambda c, layout=layout: c.state_layout == layout for layout in LAYOUTS},
@@ -100,6 +102,10 @@ OF_KIND: dict[str, dict[str, Callable[[Case], bool]]] = {
     "lstm": {
         "projection": lambda c: c.spec.proj_size > 0,
         "no projection": lambda c: c.spec.proj_size == 0,
+        "h_0 without gradient, c_0 with": lambda c: not c.state_grad and c.cell_grad,
+        "c_0 without gradient, h_0 with": lambda c: c.state_grad and not c.cell_grad,
+        **{f"cell {layout}": lambda c, layout=layout: c.cell_layout == layout for layout in LAYOUTS},
+        "h_0 and c_0 in other layouts": lambda c: c.state_layout != c.cell_layout,
         "loss on c_n alone": lambda c: c.cotangents == ("c_n",),
     },
 }

@@ -25,6 +25,14 @@ SPECS = [
     LayerSpec("lstm", 3, 4, num_layers=2, bidirectional=True, proj_size=2),
     LayerSpec("lstm", 2, 3, bias=False, proj_size=1),
 ]
+IN_DIALECT = [
+    LayerSpec("rnn", 2, 3, bidirectional=True, dialect=("one bias",)),
+    LayerSpec("gru", 2, 3, num_layers=2, dialect=("one bias",)),
+    LayerSpec("gru", 3, 2, num_layers=2, bidirectional=True, dialect=("reset before",)),
+    LayerSpec("gru", 2, 3, bias=False, dialect=("reset before", "one bias")),
+    LayerSpec("lstm", 2, 3, bidirectional=True, proj_size=2, dialect=("forget bias + 1",)),
+    LayerSpec("lstm", 2, 3, bias=False, dialect=("forget bias + 1",)),
+]
 LENGTHS = [None, (4, 1, 3)]
 
 
@@ -57,7 +65,9 @@ def loss(case: Case, tensors: dict[str, Any], weights: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
-@pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.kind}{s.proj_size}{s.nonlinearity}{s.bias}")
+@pytest.mark.parametrize(
+    "spec", [*SPECS, *IN_DIALECT], ids=lambda s: f"{s.kind}{s.proj_size}{s.nonlinearity}{s.bias}{'+'.join(s.dialect)}"
+)
 def test_gradients_are_the_slopes_of_the_forward_pass(spec: LayerSpec, lengths: tuple[int, ...] | None) -> None:
     case = case_of(spec, lengths)
     tensors, weights = arrays_of(case)

@@ -1,6 +1,6 @@
-"""Helpers of the entries: gradients that are not those of the value, weights by name."""
+"""Helpers of the entries: gradients that are not those of the value, weights by name, memory read another way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -45,3 +45,15 @@ def with_weight(w: Weights, name: str, change: Callable[[Tensor], Tensor]) -> We
 def each(hx: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """Change h_0, or h_0 and c_0; absent stays absent."""
     return hx if hx is None else tuple(map(change, hx)) if isinstance(hx, tuple) else change(hx)
+
+
+def read_with(strides: Sequence[int], x: Tensor) -> Tensor:
+    """Return what is in x's memory in other strides, x itself where there is not so much memory."""
+    behind = x.untyped_storage().nbytes() // x.element_size() - x.storage_offset()
+    reach = 1 + sum((size - 1) * stride for size, stride in zip(x.shape, strides, strict=True))
+    return x if behind < reach else x.as_strided(x.shape, strides)
+
+
+def read_as_contiguous(x: Tensor) -> Tensor:
+    """Return what is in x's memory from its first element on."""
+    return read_with(torch.empty(x.shape, device="meta").stride(), x)

@@ -43,6 +43,13 @@ def _keep_state(layer: PlainLayer, right: Right, last: list[State], input: Any) 
     return right(last, input)
 
 
+def _no_more_than_first(layer: PlainLayer, right: Right, x: Tensor, hx: Any) -> list[State]:
+    layer.most = getattr(layer, "most", x.shape[1])
+    if x.shape[1] > layer.most:
+        raise RuntimeError(f"expected a batch of at most {layer.most}, got {x.shape[1]}")
+    return right(x, hx)
+
+
 def _input_without_nan(layer: PlainLayer, right: Right, input: Any) -> tuple[Tensor, Tensor]:
     x, lengths = right(input)
     return torch.where(x.isnan(), 0, x), lengths
@@ -56,6 +63,8 @@ DEFECTS = (
            forward=_state_changed),
     defect("state kept between calls", "known-defects: state kept between calls", ALL,
            initial_states=_kept_state, last_states=_keep_state),
+    defect("batch larger than the first call's refused", "near pytorch#191855", ALL,
+           initial_states=_no_more_than_first),
     defect("NaN of the input swallowed", "known-defects: NaN swallowed", ALL, unpack=_input_without_nan),
     defect("NaN of the state swallowed", "known-defects: NaN swallowed", ALL,
            carry=lambda layer, right, state, t: tuple(torch.where(s.isnan(), 0, s) for s in state)),

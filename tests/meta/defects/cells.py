@@ -4,7 +4,7 @@ Equivalent, and so not here: b_ih and b_hh swapped in an RNN or an LSTM, which e
 values, gradients and second derivatives are the same; only a GRU keeps them apart, in n.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,11 @@ def _swap_gates(gates: str, pair: str, layer: PlainLayer, right: Right, suffix: 
     other = dict(zip(pair, reversed(pair), strict=True))
     order = [gates.index(other.get(gate, gate)) for gate in gates]
     w = right(suffix)
-    return w | {name: torch.cat([w[name].chunk(len(gates))[k] for k in order]) for name in w if name != "weight_hr"}
+    return _gates_in_order(order, w)
+
+
+def _gates_in_order(order: Sequence[int], w: Weights) -> Weights:
+    return w | {name: torch.cat([w[name].chunk(len(order))[k] for k in order]) for name in w if name != "weight_hr"}
 
 
 def _scale_bias(name: str, factor: int, layer: PlainLayer, right: Right, suffix: str) -> Weights:
@@ -78,6 +82,9 @@ DEFECTS = (
                weights=partial(_swap_gates, "ifgo", pair))
         for pair in ("if", "go", "ig", "io", "fg", "fo")
     ),
+    # Where an exporter leaves the weights as they are: there the order is i, o, f, g.
+    defect("gates in the order of ONNX", "near brevitas#1544", LSTMS,
+           weights=lambda layer, right, suffix: _gates_in_order((0, 2, 3, 1), right(suffix))),
     *(
         defect(f"{name} {what}", "known-defects: a bias dropped or counted twice", ALL,
                weights=partial(_scale_bias, name, factor))
@@ -86,7 +93,8 @@ DEFECTS = (
     defect("bias_ih and bias_hh swapped", "near known-defects: a bias dropped or counted twice", ("gru",),
            biased=lambda layer, right, a, w, name: right(a, w, {"bias_ih": "bias_hh", "bias_hh": "bias_ih"}[name])),
     # What the export of linear_before_reset=1 without that attribute computes.
-    defect("reset before the product", "onnxscript#2852, burn#2701", ("gru",), gates=_reset_before),
+    defect("reset before the product", "onnxscript#2852, burn#2701, pytorch#189225", ("gru",),
+           gates=_reset_before),
     defect("b_hn outside the reset", "coremltools#1124", ("gru",), gates=_b_hn_outside),
     defect("b_hn skipped in the first step without a state", "mlx#3249", ("gru",),
            initial_states=_note_absence, gates=_skip_b_hn),
@@ -103,6 +111,8 @@ DEFECTS = (
            sigma=lambda layer, right, a: right(a.clamp(-6, 6))),
     defect("activation clipped at 6", "near known-defects: gates clipped at 6", RNNS,
            activation=lambda layer, right, a: right(a.clamp(-6, 6))),
+    defect("cell clipped at 6 before its tanh", "near onnxruntime#27224", LSTMS,
+           hidden=lambda layer, right, o, c: right(o, c.clamp(-6, 6))),
     defect("stale buffer without a bias", "onnxruntime#3893", ALL,
            biased=lambda layer, right, a, w, *names: right(a, w, *names)
            + (0.01 if a.shape[1] >= 3 and not layer.spec.bias else 0)),

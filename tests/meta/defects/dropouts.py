@@ -30,6 +30,20 @@ def _in_eval_after_train(layer: PlainLayer, right: Right, x: Tensor) -> Tensor:
     return dropout(x, layer.spec.dropout, layer.trained)
 
 
+def _another_in_backward(layer: PlainLayer, right: Right, x: Tensor) -> Tensor:
+    kept, other = right(x), right(x)
+    return other + (kept - other).detach()
+
+
+def _mask_of_first_call(layer: PlainLayer, right: Right, x: Tensor) -> Tensor:
+    if not layer.training:
+        return x
+    masks = vars(layer).setdefault("masks", {})
+    if x.shape not in masks:
+        masks[x.shape] = right(torch.ones_like(x))
+    return x * masks[x.shape]
+
+
 def _after_the_last(layer: PlainLayer, right: Right, x: Tensor, input: Any, lengths: Tensor) -> Any:
     return right(dropout(x, layer.spec.dropout, layer.training), input, lengths)
 
@@ -39,6 +53,8 @@ OWN = torch.Generator()
 DEFECTS = (
     defect("dropout ignored by backward", "pytorch#190056", ALL,
            between_layers=lambda layer, right, x: x + (right(x) - x).detach()),
+    defect("another dropout mask in backward", "ROCm#6339", ALL, between_layers=_another_in_backward),
+    defect("dropout mask of the first call in later ones", "near ROCm#6339", ALL, between_layers=_mask_of_first_call),
     defect("dropout in eval after training", "pytorch#180744", ALL, between_layers=_in_eval_after_train),
     defect("dropout in eval", "known-defects: dropout in eval", ALL,
            between_layers=lambda layer, right, x: dropout(x, layer.spec.dropout, training=True)),

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnn_parity.bench.plain import PlainLayer, State
 
-from .alter import Weights, with_weight
+from .alter import Weights, altered, with_weight
 from .catalogue import ALL, GATED, defect
 
 Right = Callable[..., Any]
@@ -18,6 +18,11 @@ Right = Callable[..., Any]
 
 def _columns_stop(name: str, at: int, layer: PlainLayer, right: Right, suffix: str) -> Weights:
     return with_weight(right(suffix), name, lambda w: torch.cat([w[:, :at], 0 * w[:, at:]], dim=1))
+
+
+def _gradient_stops(name: str, at: int, layer: PlainLayer, right: Right, suffix: str) -> Weights:
+    cut = partial(altered, change=lambda g: torch.cat([g[:, :at], 0 * g[:, at:]], dim=1))
+    return with_weight(right(suffix), name, cut)
 
 
 def _rows_stop(at: int, layer: PlainLayer, right: Right, a: Tensor, w: Weights, *names: str) -> Tensor:
@@ -94,6 +99,8 @@ def _first_mask(layer: PlainLayer, right: Right, x: Tensor) -> Tensor:
 DEFECTS = (
     defect("recurrent product stops at 256 columns", "onnxruntime#4628", ALL,
            weights=partial(_columns_stop, "weight_hh", 256)),
+    defect("gradient of weight_hh stops at 256 columns", "near onnxruntime#4628", ALL,
+           weights=partial(_gradient_stops, "weight_hh", 256)),
     defect("input product stops at 64 columns", "near onnxruntime#4628", ALL,
            weights=partial(_columns_stop, "weight_ih", 64)),
     defect("input product stops at 512 columns", "near onnxruntime#4628", ALL,
