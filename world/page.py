@@ -13,7 +13,6 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from matplotlib.patches import Rectangle
 
 from rnn_parity.bench.committed import RESULTS, MissingResults, fingerprint, newest, read
 from rnn_parity.bench.pictures import save
+from rnn_parity.world.faults import DESIGNS, FAULTS
 from rnn_parity.world.results import DIFFERS, FAILS, HOLDS, NOT_JUDGED, NOT_OFFERED
 from rnn_parity.world.roster import PACKAGES, Entry
 
@@ -158,6 +158,8 @@ def designs(entries: Sequence[Mapping[str, Any]]) -> list[str]:
         for aspect, (sentence, where) in known[entry["package"], entry["name"], entry["kind"]].differs.items():
             if entry["aspects"][aspect]["word"] == DIFFERS:
                 lines[f"- {entry['package']} {entry['name']}, {aspect.replace('_', ' ')}: {sentence} ({where})"] = None
+    packages = {entry["package"] for entry in entries}
+    lines |= {f"- {d.package}: {d.says} ({d.documented})": None for d in DESIGNS if d.package in packages}
     return ["## By design", "\n".join(lines)] if lines else []
 
 
@@ -179,16 +181,12 @@ def escaped(text: str, most: int = 1000) -> str:
 
 
 def faults() -> list[str]:
-    """Return the section of confirmed faults, each with its program, where the catalogue is there."""
-    try:
-        known = import_module("rnn_parity.world.faults").FAULTS
-    except ModuleNotFoundError:
-        return []
+    """Return the section of confirmed faults, each with its program."""
     parts = [
         "## Faults",
         "Confirmed without the judge: each program is on its own, and ends with an error where the fault is there.",
     ]
-    for fault in known:
+    for fault in FAULTS:
         versions = ", ".join(fault.versions)
         notes = ["wrong numbers without an error" if fault.silent else "an error"]
         notes += [f"reported: {fault.report}"] if fault.report else []

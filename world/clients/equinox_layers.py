@@ -42,5 +42,7 @@ def lstm(spec: Any, w: Any, x: Any, h_0: Any, c_0: Any, lengths: Any) -> Any:
     return scanned(cell, x, (zero, zero) if h_0 is None else (h_0, c_0))
 
 
-GRU = layer("gru", *run_and_vjp(gru), unsupported="packed")
-LSTM = layer("lstm", *run_and_vjp(lstm), unsupported=("packed", "proj_size"))
+LACKING = ("packed", "proj_size", "num_layers", "bidirectional")
+
+GRU = layer("gru", *run_and_vjp(gru), unsupported=LACKING)
+LSTM = layer("lstm", *run_and_vjp(lstm), unsupported=LACKING)

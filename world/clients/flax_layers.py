@@ -11,7 +11,7 @@ from flax import nnx
 from rnn_parity.judge.adapters import layer
 from rnn_parity.world.clients.jax_arrays import run_and_vjp
 
-LACKING = ("no_bias", "proj_size")
+LACKING = ("no_bias", "proj_size", "num_layers", "bidirectional")
 
 
 def flax_order(h: Any, c: Any) -> Any:

@@ -36,9 +36,7 @@ def lstm(spec: Any, w: Any, x: Any, h_0: Any, c_0: Any, lengths: Any) -> Any:
     return output, state.hidden, state.cell
 
 
-GRU = layer(
-    "gru", *run_and_vjp(gru), gates="zrn", dialect=("one bias", "reset before"), unsupported=("packed", "no_bias")
-)
-LSTM = layer(
-    "lstm", *run_and_vjp(lstm), gates="igfo", dialect="forget bias + 1", unsupported=("packed", "no_bias", "proj_size")
-)
+LACKING = ("packed", "no_bias", "proj_size", "num_layers", "bidirectional")
+
+GRU = layer("gru", *run_and_vjp(gru), gates="zrn", dialect=("one bias", "reset before"), unsupported=LACKING)
+LSTM = layer("lstm", *run_and_vjp(lstm), gates="igfo", dialect="forget bias + 1", unsupported=LACKING)

@@ -43,7 +43,7 @@ def on_mlx(kind: str, built: Any) -> Any:
         of_states = [*of_rest[:n], None, None][:2] if n else [None, None]
         return dict(zip(weights, of_rest[n:], strict=True)), of_x, *of_states
 
-    return layer(kind, run, vjp, batch_first=True, unsupported=("packed", "proj_size"))
+    return layer(kind, run, vjp, batch_first=True, unsupported=("packed", "proj_size", "num_layers", "bidirectional"))
 
 
 def rnn(spec: Any, w: Any) -> Any:

@@ -19,4 +19,4 @@ def run(weights: Any, x: Any, h_0: Any, c_0: Any, lengths: Any) -> Any:
     return Tensor.stack(*outputs).numpy(), state[0].numpy(), state[1].numpy()
 
 
-LSTM = layer("lstm", run, unsupported=("packed", "proj_size"))
+LSTM = layer("lstm", run, unsupported=("packed", "proj_size", "num_layers", "bidirectional"))
