@@ -55,6 +55,8 @@ MISSING = """\
 - `torch.vmap` over `nn.RNN`, `GRU`, `LSTM` and `LSTMCell` has no batching rule in this PyTorch, and says so.
 - The exporter of `torch.onnx.export(dynamo=True)` writes a `nn.RNN` as some nodes for each step, where it has a node
   for a GRU or LSTM: programs of hundreds of steps take minutes.
+- OpenCV has no RNN, and says so.
+- AOTInductor compiles C++ for each number of steps: half a minute a case.
 - What installs or contacts something when it is imported; and, here, all that needs a GPU."""
 
 

@@ -75,7 +75,7 @@ JAX = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false 
 FLOAT32 = ("float32",)
 COMPILED: dict[str, Any] = {"dtypes": ("float64",), "examples": 1}  # JAX compiles for every shape anew
 SLOW: dict[str, Any] = {"dtypes": FLOAT32, "examples": 1, "asked": ("forward", "gradients")}  # C++ for each length
-NO_BIAS = "with bias alone: the process ends without"
+ALIVE = "with biases, backward in training alone: the rest raises, or ends the process"
 KERAS = (
     Entry("SimpleRNN", "rnn", "keras_layers:SimpleRNN", "stacked, Bidirectional, masks"),
     Entry("GRU", "gru", "keras_layers:GRU", "stacked, Bidirectional, masks"),
@@ -130,7 +130,7 @@ PACKAGES = (
     Package(
         "opencv-python-headless",
         ("opencv-python-headless>=5", "onnx>=1.23", "onnxscript>=0.7"),
-        each("dnn {KIND}", "onnx_layers:in_opencv", "torch.onnx.export(dynamo=False), for each shape"),
+        each("dnn {KIND}", "onnx_layers:in_opencv", "torch.onnx.export(dynamo=False), for each shape", "gru lstm"),
     ),
     Package("keras", ("keras>=3.15",), KERAS, {"KERAS_BACKEND": "torch"}),
     Package(
@@ -203,9 +203,9 @@ PACKAGES = (
         "paddlepaddle",
         ("paddlepaddle>=3.3",),
         (
-            Entry("nn.SimpleRNN", "rnn", "paddle_layers:RNN", NO_BIAS),
-            Entry("nn.GRU", "gru", "paddle_layers:GRU", NO_BIAS),
-            Entry("nn.LSTM", "lstm", "paddle_layers:LSTM", NO_BIAS),
+            Entry("nn.SimpleRNN", "rnn", "paddle_layers:RNN", ALIVE),
+            Entry("nn.GRU", "gru", "paddle_layers:GRU", ALIVE),
+            Entry("nn.LSTM", "lstm", "paddle_layers:LSTM", ALIVE),
         ),
     ),
     Package("thinc", ("thinc>=9.1",), (Entry("LSTM", "lstm", "thinc_layers:LSTM", "Padded in and out, no states"),)),
