@@ -25,7 +25,7 @@ from rnn_parity.world.environments import NotInstalled, environment
 from rnn_parity.world.results import record
 from rnn_parity.world.roster import PACKAGES, Entry, Package
 
-EXAMPLES = 5
+EXAMPLES = 3
 LIMIT = 900  # seconds for a layer
 
 VERSION = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))"
