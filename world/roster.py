@@ -234,6 +234,6 @@ PACKAGES = (
     Package(
         "fastai",
         ("fastai>=2.8",),
-        (Entry("WeightDropout of nn.LSTM", "lstm", "fastai_layers:adapter", "with probability 0"),),
+        (Entry("WeightDropout of nn.LSTM", "lstm", "fastai_layers:adapter", "with a probability of 1e-300"),),
     ),
 )
