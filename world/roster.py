@@ -75,7 +75,7 @@ JAX = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false 
 FLOAT32 = ("float32",)
 COMPILED: dict[str, Any] = {"dtypes": ("float64",), "examples": 1}  # JAX compiles for every shape anew
 SLOW: dict[str, Any] = {"dtypes": FLOAT32, "examples": 1, "asked": ("forward", "gradients")}  # C++ for each length
-ALIVE = "with biases, backward in training alone: the rest raises, or ends the process"
+ALIVE = "with biases, in training mode: else it ends the process, or raises"
 KERAS = (
     Entry("SimpleRNN", "rnn", "keras_layers:SimpleRNN", "stacked, Bidirectional, masks"),
     Entry("GRU", "gru", "keras_layers:GRU", "stacked, Bidirectional, masks"),
