@@ -141,7 +141,11 @@ PACKAGES = (
         "keras-jax",
     ),
     Package(
-        "keras", ("keras>=3.15", "tensorflow-cpu>=2.21"), KERAS, {"KERAS_BACKEND": "tensorflow"}, "keras-tensorflow"
+        "keras",
+        ("keras>=3.15", "tensorflow-cpu>=2.21"),
+        tuple(replace(entry, examples=1) for entry in KERAS),
+        {"KERAS_BACKEND": "tensorflow"},
+        "keras-tensorflow",
     ),
     Package(
         "flax",
