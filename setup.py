@@ -2,7 +2,7 @@
 
 from setuptools import find_namespace_packages, setup
 
-FOLDERS = ("bench", "judge", "manual", "reference", "tasks", "tests")
+FOLDERS = ("bench", "judge", "manual", "reference", "tasks", "tests", "world")
 
 # Every top-level folder x/ is imported as rnn_parity.x; rnn_parity itself is a namespace package. So is
 # rnn_parity.tests: with a file of its own pytest would import it as "tests", the name of most projects' own.

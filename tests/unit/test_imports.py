@@ -14,7 +14,8 @@ FOLDERS = {
     "tasks": set[str](),
     "judge": {"reference"},
     "bench": {"reference", "manual", "judge", "tasks", "tests"},  # the pages show planted faults
-    "tests": {"reference", "manual", "judge", "tasks", "bench"},
+    "tests": {"reference", "manual", "judge", "tasks", "bench", "world"},
+    "world": {"reference", "manual", "judge", "tasks", "bench", "tests"},
 }
 # Each part of the judge may import those before it; the last are on top of all.
 JUDGE = ("core", "programs", "checks", "trials", "worker", "plugin", "api", "top")

@@ -1,0 +1,40 @@
+"""A function of JAX arrays as `run` and `vjp` of an adapter."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+jax.config.update("jax_enable_x64", True)
+
+One = tuple[Callable[..., Any], Callable[..., Any]]
+
+
+def run_and_vjp(function: Callable[..., tuple[Any, ...]]) -> One:
+    """Return `run` and `vjp` for a function of (weights, input, h_0, c_0, lengths) that JAX differentiates.
+
+    It is not compiled as a whole, for every shape would be compiled anew; what it scans is.
+    """
+
+    def primals(weights: Any, *arrays: Any) -> tuple[Any, ...]:
+        arrays = tuple(None if a is None else jnp.asarray(a) for a in arrays)
+        return {name: jnp.asarray(w) for name, w in weights.items()}, *arrays
+
+    def run(weights: Any, input: Any, h_0: Any, c_0: Any, lengths: Any) -> tuple[Any, ...]:
+        w, *arrays = primals(weights, input, h_0, c_0)
+        return tuple(map(np.asarray, function(weights.spec, w, *arrays, lengths)))
+
+    def vjp(weights: Any, input: Any, h_0: Any, c_0: Any, lengths: Any, *cotangents: Any) -> tuple[Any, ...]:
+        given = primals(weights, input, h_0, c_0)
+        results, pull = jax.vjp(lambda *given: function(weights.spec, *given, lengths), *given)
+        zeros = [jnp.zeros_like(r) if c is None else jnp.asarray(c) for r, c in zip(results, cotangents, strict=False)]
+        gradients = pull(tuple(zeros))
+        return jax.tree.map(np.asarray, gradients)
+
+    return run, vjp
