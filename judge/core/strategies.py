@@ -128,6 +128,8 @@ def within_means(implementation: Implementation, case: Case) -> Case:
         changes |= {"state_grad": False, "cell_grad": False}
     if not supports("eval_gradients") and case.modes[-1] == "eval":
         changes |= {"cotangents": (), "frozen": ()}
+    elif not supports("eval_gradients") and case.cotangents:
+        changes["modes"] = ("train",) * len(case.modes)
     return replace(case, **changes)
 
 

@@ -209,6 +209,7 @@ def test_a_layer_without_final_states_and_of_one_dtype_is_judged_in_full() -> No
 
         def forward(self, input: Any, hx: Any = None) -> Any:
             assert self.weight_ih_l0.any()
+            assert self.training or not (torch.is_grad_enabled() and input.requires_grad)
             assert not (torch.is_grad_enabled() and hx is not None and hx.requires_grad)
             return super().forward(input, hx)[0], None
 
