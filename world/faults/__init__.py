@@ -105,8 +105,8 @@ SILENT = (
         versions=("0.10.2",),
         module="jax",
         kinds=("gru",),
-        wrong="jax.grad, outside of jit, of a scan over a vmapped GRU cell gives another gradient than under jit, which "
-        "is that of finite differences; it depends on the numbers and sizes.",
+        wrong="jax.grad, outside of jit, of a scan over a vmapped GRU cell gives another gradient than under jit, "
+        "whose is that of finite differences; it depends on the numbers and sizes.",
         affects="Whoever differentiates a scan without jit on the CPU: a GRU of Equinox, Flax or one by hand, that is "
         "right itself.",
         fails="AssertionError: off by ",
@@ -118,8 +118,8 @@ SILENT = (
         versions=("1.1.2",),
         module="speechbrain",
         kinds=ALL,
-        wrong="Relative lengths times the steps of the batch are cut off, not rounded: 13 of 22 steps become 12, and the "
-        "last output is zero.",
+        wrong="Relative lengths times the steps of the batch are cut off, not rounded: 13 of 22 steps become 12, and "
+        "the last output is zero.",
         affects="Whoever passes lengths to an RNN, GRU or LSTM of SpeechBrain.",
         fails="AssertionError: of 22 steps in the batch, the last is lost",
         silent=True,
