@@ -13,6 +13,7 @@ judged as any layer is. With `vjp` beside `run` it has a backward pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ class Weights(dict[str, Any]):
     def __init__(self, arrays: Mapping[str, Any], spec: LayerSpec, training: bool = True) -> None:
         super().__init__(arrays)
         self.spec, self.training = spec, training
+        self.left_out: set[str] = set()  # of what `vjp` gave
 
 
 def through(run: Run, vjp: Run | None = None, arrays: str = "numpy") -> Run:
@@ -212,27 +214,15 @@ class _Adapted(nn.RNNBase):
     @property
     def left_out(self) -> set[str]:
         """The parameters whose gradients `vjp` did not give."""
-        return {
-            full for weights, names in self.used for name in getattr(weights, "left_out", ()) for full in names[name]
-        }
+        return {full for weights, names in self.used for name in weights.left_out for full in names[name]}
 
     @property
     def spec(self) -> LayerSpec:
         """What the layer was built from."""
-        names = (
-            "input_size",
-            "hidden_size",
-            "num_layers",
-            "bias",
-            "batch_first",
-            "dropout",
-            "bidirectional",
-            "proj_size",
-        )
-        options = {name: getattr(self, name) for name in names}
-        if self.kind == "rnn":
-            options["nonlinearity"] = self.nonlinearity
-        return LayerSpec(self.kind, dialect=self.dialect, **options)
+        options = (
+            field.name for field in fields(LayerSpec) if hasattr(self, field.name)
+        )  # kind and dialect among them
+        return LayerSpec(**{name: getattr(self, name) for name in options})
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Return output and final states as the layer of `torch.nn` does."""

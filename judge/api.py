@@ -95,7 +95,7 @@ def assert_parity(
     kind = kind or getattr(implementation, "kind", None) or kind_named(_name_of(implementation))
     if kind is None:
         raise ValueError(
-            f"expected kind to be one of {', '.join(KINDS)}: the name of {implementation!r:.80} does not tell"
+            f"expected kind to be one of {', '.join(KINDS)}: the name {_name_of(implementation)!r} does not tell"
         )
     judged = implementation_from(implementation, kind)
     dtype = dtype_named(str(dtype).removeprefix("torch."))

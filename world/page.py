@@ -56,7 +56,7 @@ MISSING = """\
 - The exporter of `torch.onnx.export(dynamo=True)` writes a `nn.RNN` as some nodes for each step, where it has a node
   for a GRU or LSTM: programs of hundreds of steps take minutes.
 - OpenCV has no RNN, and says so.
-- AOTInductor compiles C++ for each number of steps: half a minute a case.
+- AOTInductor, which compiles C++ for each number of steps, and ai-edge-litert: not tried yet.
 - What installs or contacts something when it is imported; and, here, all that needs a GPU."""
 
 

@@ -189,9 +189,7 @@ def test_the_kind_is_that_of_the_name_where_it_tells() -> None:
 
     assert_parity(MyGRU, aspects="forward", examples=2)
     assert_parity(layer("gru", gru_zrn, gates="zrn"), aspects="forward", examples=2)
-    with pytest.raises(
-        ValueError, match=r"expected kind to be one of rnn, gru, lstm: the name of .*Mine.* does not tell"
-    ):
+    with pytest.raises(ValueError, match=r"expected kind to be one of rnn, gru, lstm: the name 'Mine' does not tell"):
         assert_parity(Mine)
 
 
