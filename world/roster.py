@@ -73,7 +73,11 @@ def each(name: str, client: str, reached: str, kinds: str = "rnn gru lstm", **mo
 
 JAX = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
 FLOAT32 = ("float32",)
-COMPILED: dict[str, Any] = {"dtypes": ("float64",), "examples": 1}  # JAX compiles for every shape anew
+COMPILED: dict[str, Any] = {  # JAX compiles for every shape anew
+    "dtypes": ("float64",),
+    "examples": 1,
+    "asked": ("forward", "gradients", "state"),
+}
 SLOW: dict[str, Any] = {"dtypes": FLOAT32, "examples": 1, "asked": ("forward", "gradients")}  # C++ for each length
 ALIVE = "with biases, in training mode: else it ends the process, or raises"
 KERAS = (
@@ -136,14 +140,14 @@ PACKAGES = (
     Package(
         "keras",
         ("keras>=3.15", "jax>=0.10"),
-        tuple(replace(entry, examples=1) for entry in KERAS),
+        tuple(replace(entry, **COMPILED) for entry in KERAS),
         {"KERAS_BACKEND": "jax", **JAX},
         "keras-jax",
     ),
     Package(
         "keras",
         ("keras>=3.15", "tensorflow-cpu>=2.21"),
-        tuple(replace(entry, examples=1) for entry in KERAS),
+        tuple(replace(entry, **COMPILED) for entry in KERAS),
         {"KERAS_BACKEND": "tensorflow"},
         "keras-tensorflow",
     ),
