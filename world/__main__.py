@@ -5,7 +5,8 @@
     python -m rnn_parity.world --envs FOLDER            # keep the environments there, and use those that are there
 
 Each package has an environment of its own, made by uv. What the judge says of each layer is in --out, a file each;
-`python -m rnn_parity.world.page FOLDER` makes the page of it. A package that cannot be installed is said, and left out.
+`python -m rnn_parity.world.page FOLDER` makes the page of it. Then the programs of the package's known faults are run,
+and it is said of each whether it still shows. A package that cannot be installed is said, and left out.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from rnn_parity.world.environments import NotInstalled, environment
+from rnn_parity.world.faults import FAULTS, shown
 from rnn_parity.world.results import record
 from rnn_parity.world.roster import PACKAGES, Entry, Package
 
@@ -78,6 +80,11 @@ def examine(package: Package, envs: Path, out: Path, examples: int) -> bool:
         words = {word: [a for a, of in found["aspects"].items() if of["word"] == word] for word in ("fails", "differs")}
         said = "; ".join(f"{word}: {', '.join(aspects)}" for word, aspects in words.items() if aspects)
         print(f"{package.called} {entry.name}, {seconds} s: {said or 'holds'}", flush=True)
+    for fault in FAULTS:
+        seen = shown(fault, python) if fault.package == package.name else None
+        if seen is not None:
+            still = "shows" if seen.shown else "no longer shows"
+            print(f"{package.called} {seen.version}, {fault.program}: {still}: {seen.said}", flush=True)
     return True
 
 
