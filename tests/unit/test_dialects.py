@@ -58,8 +58,7 @@ SPOKEN = [("gru", ResetBeforeGRU), ("gru", OneBias), ("lstm", ForgetPlusOne)]
 
 @pytest.mark.parametrize(("kind", "layer"), SPOKEN, ids=lambda part: getattr(part, "__name__", part))
 def test_a_dialect_that_is_declared_is_judged_by_its_own_equations(kind: str, layer: Any) -> None:
-    asked = ("forward", "gradients", "relations", "nonfinite", "second_order")
-    assert_parity(layer, kind, aspects=asked, examples=2)
+    assert_parity(layer, kind, aspects=("forward", "stacking", "second_order"), examples=1)
 
 
 @pytest.mark.parametrize(("kind", "layer"), SPOKEN, ids=lambda part: getattr(part, "__name__", part))
@@ -70,7 +69,7 @@ def test_and_a_fault_in_it_is_found(kind: str, layer: Any) -> None:
             return 1.001 * output, state
 
     with pytest.raises(ParityError, match="output is off by") as caught:
-        assert_parity(Wrong, kind, aspects="forward", examples=3)
+        assert_parity(Wrong, kind, aspects="forward", examples=1)
     plain = "reset before" not in layer.parity_dialect  # which torch.nn cannot speak
     assert caught.value.plain == plain
     if plain:
@@ -93,7 +92,7 @@ def test_a_layer_that_speaks_another_is_told_its_name(kind: str, layer: Any, sai
         parity_dialect = ()
 
     with pytest.raises(ParityError, match=said):
-        assert_parity(Undeclared, kind, aspects="forward", examples=3)
+        assert_parity(Undeclared, kind, aspects="forward", examples=1)
 
 
 def test_a_layer_that_speaks_none_though_it_says_so_is_told() -> None:
@@ -101,7 +100,7 @@ def test_a_layer_that_speaks_none_though_it_says_so_is_told() -> None:
         parity_dialect = "reset before"
 
     with pytest.raises(ParityError, match=r"this is the GRU of torch\.nn"):
-        assert_parity(Claims, "gru", aspects="forward", examples=3)
+        assert_parity(Claims, "gru", aspects="forward", examples=1)
 
 
 def test_a_layer_that_is_just_wrong_is_told_no_name() -> None:
@@ -111,7 +110,7 @@ def test_a_layer_that_is_just_wrong_is_told_no_name() -> None:
             return 1.001 * output, h_n
 
     with pytest.raises(ParityError) as caught:
-        assert_parity(Wrong, "gru", aspects="forward", examples=3)
+        assert_parity(Wrong, "gru", aspects="forward", examples=1)
     assert "this is" not in str(caught.value)
 
 
