@@ -19,8 +19,8 @@ One = tuple[Callable[..., Any], Callable[..., Any]]
 def run_and_vjp(function: Callable[..., tuple[Any, ...]]) -> One:
     """Return `run` and `vjp` for a function of (weights, input, h_0, c_0, lengths) that JAX differentiates.
 
-    What it scans is compiled, and so is the backward pass as a whole, for outside of jit the gradient of a scan is not
-    always right: see `faults/jax_scan_gradient.py`. Cases differ in shape, so that nothing compiled is kept.
+    The backward pass is run step by step, for the gradient of a scan is not always right: see
+    `faults/jax_scan_gradient.py`. Cases differ in shape, so that nothing compiled is kept.
     """
 
     def primals(weights: Any, *arrays: Any) -> tuple[Any, ...]:
@@ -33,13 +33,11 @@ def run_and_vjp(function: Callable[..., tuple[Any, ...]]) -> One:
 
     def vjp(weights: Any, input: Any, h_0: Any, c_0: Any, lengths: Any, *cotangents: Any) -> tuple[Any, ...]:
         given = primals(weights, input, h_0, c_0)
-
-        def gradients(given: Any, cotangents: Any) -> Any:
+        jax.clear_caches()
+        with jax.disable_jit():
             results, pull = jax.vjp(lambda *given: function(weights.spec, *given, lengths), *given)
             of_results = zip(results, cotangents, strict=False)
-            return pull(tuple(jnp.zeros_like(r) if c is None else c for r, c in of_results))
-
-        jax.clear_caches()
-        return jax.tree.map(np.asarray, jax.jit(gradients)(given, cotangents))
+            gradients = pull(tuple(jnp.zeros_like(r) if c is None else jnp.asarray(c) for r, c in of_results))
+        return jax.tree.map(np.asarray, gradients)
 
     return run, vjp
