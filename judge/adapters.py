@@ -22,12 +22,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from ..reference.builtin import LAYERS
-from ..reference.spec import GATES, KINDS, LayerSpec, require_dialect
+from ..reference.spec import GATES, KINDS, LETTERS, LayerSpec, require_dialect
 from .core.candidate import AdapterError, part_of_adapter
 
 __all__ = ["AdapterError", "Weights", "layer", "through"]
-
-ORDER = {"rnn": "h", "gru": "rzn", "lstm": "ifgo"}  # of the gates in torch.nn's weights
 
 Run = Callable[..., Any]
 
@@ -168,8 +166,8 @@ def layer(
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    if sorted(gates or ORDER[kind]) != sorted(ORDER[kind]):
-        raise ValueError(f"gates of {kind} must be {ORDER[kind]} in some order, got {gates!r}")
+    if sorted(gates or LETTERS[kind]) != sorted(LETTERS[kind]):
+        raise ValueError(f"gates of {kind} must be {LETTERS[kind]} in some order, got {gates!r}")
     dialect = (dialect,) if isinstance(dialect, str) else tuple(dialect)
     require_dialect(kind, dialect)
     lacking = {unsupported} if isinstance(unsupported, str) else set(unsupported)
@@ -182,7 +180,7 @@ def layer(
         "__qualname__": f"layer.<locals>.{kind.upper()}",  # where it is imported from, it does not know
         "kind": kind,
         "across": staticmethod(through(run, vjp, arrays)),
-        "order": [ORDER[kind].index(gate) for gate in gates or ORDER[kind]],
+        "order": [LETTERS[kind].index(gate) for gate in gates or LETTERS[kind]],
         "dialect": dialect,
         "run_batch_first": batch_first,
         "whole": whole,

@@ -9,6 +9,8 @@ from typing import Any
 KINDS = ("rnn", "gru", "lstm")
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}  # gru: r, z, n; lstm: i, f, g, o, packed in that order
 
+LETTERS = {"rnn": "h", "gru": "rzn", "lstm": "ifgo"}  # the names of these gates
+
 # Where the field's layers differ from `torch.nn` by design, and in which kinds.
 DIALECTS = {
     "one bias": KINDS,  # bias_ih + bias_hh is added to W_ih x_t: a GRU's reset gate acts on no bias

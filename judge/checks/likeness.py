@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ...reference.rounding import Array
-from ...reference.spec import DIALECTS, GATES, LayerSpec
+from ...reference.spec import DIALECTS, GATES, LETTERS, LayerSpec
 from ..core.bounds import CONFIRMING_COPIES, bounds
 from ..core.call import run
 from ..core.candidate import Implementation
@@ -21,7 +21,6 @@ from ..core.case import Case, tensors_of, weights_of
 from ..core.misbehaviour import Misbehaviour
 from ..core.verdict import candidate, compare, exact_products, in_numpy, inputs_of, loaded_builtin
 
-LETTERS = {"rnn": "h", "gru": "rzn", "lstm": "ifgo"}
 SAID = {
     "one bias": "both biases added up before its gates",
     "reset before": "the reset before the product",
