@@ -20,7 +20,7 @@ from ...reference.rounding import Array
 from ..core.bounds import FACTOR, unit_roundoff
 from ..core.call import call, parameter_gradients, run_tensors, set_mode
 from ..core.candidate import Implementation
-from ..core.case import RANDOM_SUM, ROWS, Case, draw, tensors_of, weights_of
+from ..core.case import GRADIENT_SUMS, RANDOM_SUM, ROWS, UNCHANGED_CALLS, Case, draw, tensors_of, weights_of
 from ..core.check import Check
 from ..core.misbehaviour import Misbehaviour, SameDropout
 from ..core.verdict import Finding, Verdict, candidate, exact_products, loaded_builtin
@@ -35,6 +35,7 @@ FALSE_ALARM = 2e-9  # and this often the distance between two samples of one dis
 
 
 Sums = dict[str, Array]
+Seeds = dict[str, int]  # of the weights of each sum over a gradient
 
 
 def certain(implementation: Implementation, case: Case) -> Verdict:
@@ -65,24 +66,27 @@ def distribution(implementation: Implementation, case: Case) -> Verdict:
     mean of a random sum over each parameter's gradient.
     """
     verdict = Verdict(implementation, case)
-    constants, slopes = _linear_in_masks(case)
-    if not _is_linear(case, constants, slopes):
+    seeds, constants, slopes = _linear_in_masks(case)
+    if not _is_linear(case, seeds, constants, slopes):
         verdict.undetermined = list(slopes)
         return verdict
     try:
-        samples = _samples(implementation, case, varies=bool(slopes["output"].any()))
+        samples, later = _samples(implementation, case, seeds, varies=bool(slopes["output"].any()))
     except Misbehaviour as error:
         verdict.misbehaviour = error
         return verdict
     constants, samples = _with_both(constants, slopes), _with_both(samples, slopes)
     slopes = _with_both(slopes, slopes)
     for name, sample in samples.items():
-        verdict.findings += _moments(name, sample, constants[name], slopes[name], case.spec.dropout)
+        found = _moments(name, sample, constants[name], slopes[name], case.spec.dropout)
+        seed = seeds.get(name, seeds.get("input.grad"))  # of the sum of both, its gradient's
+        verdict.findings += [replace(finding, seed=seed) for finding in found]
         if not slopes[name].any():
             verdict.undetermined.append(name)
     if slopes["output"].any():
         verdict.findings.append(_distance(samples["output"], constants["output"], slopes["output"], case))
         verdict.findings += _correlations(samples["output"])
+        verdict.findings += _unchanged(samples["output"], later, constants["output"], slopes["output"], case)
     verdict.findings.sort(key=lambda finding: -finding.ratio)
     return verdict
 
@@ -94,7 +98,7 @@ def each_boundary(implementation: Implementation, case: Case) -> Verdict:
     """
     verdict = Verdict(implementation, case)
     try:
-        samples = _samples(implementation, replace(case, cotangents=("output",)), varies=False)
+        samples, _ = _samples(implementation, replace(case, cotangents=("output",)), {}, varies=False)
     except Misbehaviour as error:
         verdict.misbehaviour = error
         return verdict
@@ -161,6 +165,18 @@ def _correlations(sample: Array) -> list[Finding]:
     return [Finding(f"correlation of {name} of the batch", value, limit) for name, value in found.items()]
 
 
+def _unchanged(sample: Array, later: list[Array], constant: Array, slope: Array, case: Case) -> list[Finding]:
+    """Count the rows that every call gives alike, where chance makes next to none of them."""
+    p, smallest = case.spec.dropout, 100 * unit_roundoff(torch.float64) * (abs(constant) + np.abs(slope).sum())
+    chance = (p**UNCHANGED_CALLS + (1 - p) ** UNCHANGED_CALLS) ** int(
+        (np.abs(slope) > smallest).sum()
+    )  # that no factor ever changes
+    if len(sample) * chance > FALSE_ALARM:
+        return []
+    same = np.logical_and.reduce([sample == again for again in later])
+    return [Finding("unchanged rows of output", float(same.sum()), 0.0)]
+
+
 def _distance(sample: Array, constant: Array, slope: Array, case: Case) -> Finding:
     """Compare the distribution of a sample with that of constant + slope @ factors: Kolmogorov and Smirnov's distance.
 
@@ -179,8 +195,12 @@ def _apart(came: Array, drawn: Array, case: Case) -> Finding:
     return Finding("distribution of output", float(stats.ks_2samp(*blurred, method="asymp").statistic), float(limit))
 
 
-def _samples(implementation: Implementation, case: Case, varies: bool) -> Sums:
-    """Run the layer on ROWS copies of the case's one row: each row is a draw, and another call draws anew."""
+def _samples(implementation: Implementation, case: Case, seeds: Seeds, varies: bool) -> tuple[Sums, list[Array]]:
+    """Run the layer on ROWS copies of the case's one row: each row is a draw, and another call draws anew.
+
+    Returns:
+        The sums of the first call, and the sum over the output of each later one.
+    """
     wide = replace(case, batch=ROWS, lengths=case.lengths and case.lengths * ROWS)
     tensors = {name: tensor.expand(-1, ROWS, -1) for name, tensor in tensors_of(case).items()}
     builtin = loaded_builtin(case)
@@ -189,8 +209,8 @@ def _samples(implementation: Implementation, case: Case, varies: bool) -> Sums:
         set_mode(layer, "train")
         found = call(layer, wide, tensors)
         gradients = parameter_gradients(implementation, layer, case)
-        again = run_tensors(layer, wide, tensors)
-    if varies and torch.equal(found["output"].cpu(), again["output"]) and bool(found["output"].std(dim=1).any()):
+        later = [run_tensors(layer, wide, tensors)["output"] for _ in range(UNCHANGED_CALLS - 1 if varies else 0)]
+    if varies and torch.equal(found["output"].cpu(), later[0]) and bool(found["output"].std(dim=1).any()):
         raise SameDropout()
     found |= {f"{name}.grad": gradient for name, gradient in gradients.items()}
     shapes = {"input.grad": tensors["input"]}
@@ -198,21 +218,49 @@ def _samples(implementation: Implementation, case: Case, varies: bool) -> Sums:
     for name, like in shapes.items():
         found[name] = torch.zeros_like(like) if found[name] is None else found[name]
     given = {name: tensor for name, tensor in found.items() if tensor is not None}  # none for a state that is ignored
-    return _sums({name: tensor.detach().cpu().double().numpy() for name, tensor in given.items()}, case)
+    sums = _sums({name: tensor.detach().cpu().double().numpy() for name, tensor in given.items()}, case, seeds)
+    return sums, [_sums({"output": again.double().numpy()}, case, {})["output"] for again in later]
 
 
-def _linear_in_masks(case: Case) -> tuple[Sums, Sums]:
-    """Return each sum without what the last layer is given, and its slope in every factor of it, from the oracle.
+def _linear_in_masks(case: Case) -> tuple[Seeds, Sums, Sums]:
+    """Return the seeds of the sums, each sum without what the last layer is given, and its slope in every factor of it.
 
-    With a third layer the factors below matter 1e-4 times as much to the output, and are taken as 1.
+    All from the oracle. With a third layer the factors below matter 1e-4 times as much to the output, and are taken
+    as 1.
     """
     features = case.seq_len * case.spec.num_directions * case.spec.state_size
-    without, *with_one = _sums_at(case, np.concatenate([np.zeros((1, features)), np.eye(features)]))
+    results = list(_results_at(case, np.concatenate([np.zeros((1, features)), np.eye(features)])))
+    seeds = _seeds(case, *results)
+    without, *with_one = (_sums(result, case, seeds) for result in results)
     constants = {name: value.sum() for name, value in without.items()}
-    return constants, {name: np.array([one[name].sum() - constants[name] for one in with_one]) for name in constants}
+    slopes = {name: np.array([one[name].sum() - constants[name] for one in with_one]) for name in constants}
+    return seeds, constants, slopes
 
 
-def _is_linear(case: Case, constants: Sums, slopes: Sums) -> bool:
+def _seeds(case: Case, without: dict[str, Array], *with_one: dict[str, Array]) -> Seeds:
+    """Choose the weights of the sums over gradients: none where there is a third layer.
+
+    Of several sums over the input's gradient the one that moves most with the sum over the output: the smaller their
+    correlation, the less it tells whether both passes dropped the same.
+    """
+    if case.spec.num_layers > 2:
+        return {}  # gradients go through both products of factors
+    of_output = tensors_of(case)["output"].numpy()
+    output = np.array([((one["output"] - without["output"]) * of_output).sum() for one in with_one])
+    gradient = np.array([(one["input.grad"] - without["input.grad"]).ravel() for one in with_one])
+
+    def correlation(seed: int) -> float:
+        slope = gradient @ draw(seed, case.seq_len, 1, case.spec.input_size).numpy().ravel()
+        return float(abs(slope @ output) / (np.linalg.norm(slope) or 1.0))
+
+    of_input = max((case.seed + role for role in GRADIENT_SUMS), key=correlation)
+    parameters = {
+        f"{name}.grad": case.seed + RANDOM_SUM + k for k, name in enumerate(case.spec.parameter_shapes(), start=1)
+    }
+    return {"input.grad": of_input} | parameters
+
+
+def _is_linear(case: Case, seeds: Seeds, constants: Sums, slopes: Sums) -> bool:
     """Whether no relu comes near its kink: some other factors give what the slopes say."""
     if case.spec.nonlinearity != "relu":
         return True
@@ -220,19 +268,19 @@ def _is_linear(case: Case, constants: Sums, slopes: Sums) -> bool:
     factors = (random.random((8, len(slopes["output"]))) >= p) / (1 - p)
     return all(
         abs(found[name].sum() - constants[name] - row @ slopes[name]) <= 0.01 * np.abs(row * slopes[name]).sum()
-        for row, found in zip(factors, _sums_at(case, factors), strict=True)
+        for row, result in zip(factors, _results_at(case, factors), strict=True)
+        for found in [_sums(result, case, seeds)]
         for name in ("output", "input.grad")
         if name in slopes
     )
 
 
-def _sums_at(case: Case, factors: Array) -> list[Sums]:
-    """Return each sum, from the oracle, for each row of factors on what the last layer is given."""
+def _results_at(case: Case, factors: Array) -> Iterator[dict[str, Array]]:
+    """Yield what the oracle gives for each row of factors on what the last layer is given."""
     spec, tensors = case.spec, {name: tensor.numpy() for name, tensor in tensors_of(case).items()}
     features = spec.num_directions * spec.state_size
     weights = {name: weight.numpy() for name, weight in weights_of(case).items()}
     below = [np.ones((case.seq_len, 1, features))] * (spec.num_layers - 2)
-    sums = []
     for row in factors:
         inputs = Inputs(
             tensors["input"],
@@ -241,25 +289,21 @@ def _sums_at(case: Case, factors: Array) -> list[Sums]:
             cotangents={"output": tensors["output"]},
             masks=[*below, row.reshape(case.seq_len, 1, features)],
         )
-        sums.append(_sums(evaluate(spec, weights, inputs), case))
+        yield evaluate(spec, weights, inputs)
+
+
+def _sums(results: dict[str, Array], case: Case, seeds: Seeds) -> Sums:
+    """Return S, of every row, and the sums over gradients: G of every row, the others in units of a row."""
+    rows, weights = results["output"].shape[1], tensors_of(case)["output"].numpy()
+    sums = {"output": (results["output"] * weights).sum(axis=(0, 2))}
+    for name, seed in seeds.items():
+        if name == "input.grad":
+            weights = draw(seed, case.seq_len, 1, case.spec.input_size).numpy()
+            sums[name] = (results[name] * weights).sum(axis=(0, 2))
+        else:
+            weights = draw(seed, *results[name].shape).numpy()
+            sums[name] = (results[name] * weights).sum(keepdims=True) / rows
     return sums
-
-
-def _sums(results: dict[str, Array], case: Case) -> Sums:
-    """Return S and G of every row and, in units of a row, the sum over each parameter's gradient."""
-    rows = results["output"].shape[1]
-    of_output = tensors_of(case)["output"].numpy()
-    of_gradient = draw(case.seed + RANDOM_SUM, case.seq_len, 1, case.spec.input_size).numpy()
-    found = {
-        "output": (results["output"] * of_output).sum(axis=(0, 2)),
-        "input.grad": (results["input.grad"] * of_gradient).sum(axis=(0, 2)),
-    }
-    if case.spec.num_layers > 2:
-        return {"output": found["output"]}  # gradients go through both products of factors
-    for k, (name, shape) in enumerate(case.spec.parameter_shapes().items(), start=1):
-        weights = draw(case.seed + RANDOM_SUM + k, *shape).numpy()
-        found[f"{name}.grad"] = (results[f"{name}.grad"] * weights).sum(keepdims=True) / rows
-    return found
 
 
 def _with_both(sums: Sums, slopes: Sums) -> Sums:

@@ -19,10 +19,12 @@ ROLES = {"input": 100, "h_0": 101, "c_0": 102, "output": 103, "h_n": 104, "c_n":
 EARLIER_CALL = 200  # added to all roles for calls before the one that is judged
 RANDOM_SUM = 300  # seeds of the random sums over what dropout gives
 DIRECTION = 400  # added to all roles and parameters for the directions of second derivatives
+GRADIENT_SUMS = range(500, 532)  # seeds of the random sums over the input's gradient, of which one is chosen
 
 LARGE = 8.0  # of c_0, which tanh then saturates
 
 ROWS = 4096  # draws of dropout, one for each row of a batch
+UNCHANGED_CALLS = 8  # after which a row that is still the same is one that dropout passes over
 
 
 @dataclass(frozen=True)

@@ -29,11 +29,15 @@ BEYOND_DOUBT = 1e3  # more perturbed runs never widened a spread so far, but for
 
 @dataclass(frozen=True)
 class Finding:
-    """One tensor of the candidate against its bound: absolute error, absolute limit."""
+    """One tensor of the candidate against its bound: absolute error, absolute limit.
+
+    The seed is that of the weights of a random sum over a gradient, where such a sum is judged.
+    """
 
     tensor: str
     error: float
     limit: float
+    seed: int | None = None
 
     @property
     def ratio(self) -> float:

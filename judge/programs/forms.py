@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from ..core.candidate import Implementation
-from ..core.case import DIRECTION, EARLIER_CALL, RANDOM_SUM, ROWS, Case
+from ..core.case import DIRECTION, EARLIER_CALL, ROWS, UNCHANGED_CALLS, Case
 from ..core.misbehaviour import SameDropout
 from ..core.verdict import Finding
 from .parts import beside, inside
@@ -124,17 +124,17 @@ def of_distribution(
     elif quantity in ("variance", "distribution"):
         limit *= BOTH if quantity == "variance" else BOTH_FOR_DISTANCE
     parts = beside(case, implementation)
-    parameters = list(case.spec.parameter_shapes())
-    parameter = of.removesuffix(".grad") if of.removesuffix(".grad") in parameters else ""
+    parameter = of.removesuffix(".grad") if of.removesuffix(".grad") in case.spec.parameter_shapes() else ""
     time_major = replace(case, spec=replace(case.spec, batch_first=False), lengths=None)
     yield rendered(
         "statistic",
         parts,
         **{"finding": finding, "quantity": quantity, "of": of, "pair": pair, "limit": limit, "parameter": parameter},
         steps=replace(parts, case=time_major),
-        seed=case.seed + RANDOM_SUM + (1 + parameters.index(parameter) if parameter else 0),
+        seed=finding and finding.seed,
         moment={"variance": "var"}.get(quantity, quantity),
         rows=ROWS,
+        calls=UNCHANGED_CALLS,
         reference_rows=REFERENCE_ROWS,
         says=str(SameDropout()),
     )

@@ -4,18 +4,22 @@
 
 writes FOLDER/score.md and FOLDER/score.json: for each defect and layer whether it was caught with every seed, by which
 test, after how many cases and seconds, and how long the reproducer is. Exits with 1 and the names where one was missed,
-where a reproducer does not reproduce, and where anything else than a verdict was raised.
+where a reproducer does not reproduce, and where anything else than a verdict was raised. Every hunt is written down
+when it ends: a run that was cut off goes on from there, unless the judge or the catalogue is another by now.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -100,17 +104,42 @@ def hunt(defect: str, variant: str, seed: int, examples: int = DEFAULT_EXAMPLES)
     return Hunt(defect, variant, seed, repr(trial), cases, seconds, lines, reproduced(error))
 
 
-def hunts(pairs: Sequence[tuple[str, str]], seeds: Sequence[int], jobs: int) -> list[Hunt]:
-    """Judge every pair with every seed, in several processes with a thread each; in the order of pairs and seeds."""
+def hunts(wanted: Sequence[tuple[str, str, int]], jobs: int) -> Iterator[Hunt]:
+    """Hunt each defect, layer and seed, in several processes with a thread each; yield each hunt when it ends."""
     os.environ["OMP_NUM_THREADS"] = "1"  # read where a process imports torch
     with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        running: list[Future[Hunt]] = [pool.submit(hunt, *pair, seed) for pair in pairs for seed in seeds]
+        running: list[Future[Hunt]] = [pool.submit(hunt, *one) for one in wanted]
         missed = 0
         progress = tqdm(as_completed(running), total=len(running), unit="hunt", mininterval=1)
         for done in progress:
             missed += not done.result().caught
             progress.set_postfix(missed=missed)
-    return [future.result() for future in running]
+            yield done.result()
+
+
+def hunted(folder: Path, wanted: Sequence[tuple[str, str, int]], jobs: int) -> list[Hunt]:
+    """Hunt what a run that was cut off has left over, and return all that is wanted, in its order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / f"hunts-{_state()}.jsonl"
+    lines = log.read_text().splitlines() if log.exists() else []
+    ended = [Hunt(**json.loads(line)) for line in lines if line.endswith("}")]  # the last may be half written
+    found = {(hunt.defect, hunt.variant, hunt.seed): hunt for hunt in ended}
+    with log.open("a") as file:
+        for hunt in hunts([one for one in wanted if one not in found], jobs):
+            found[hunt.defect, hunt.variant, hunt.seed] = hunt
+            file.write(f"\n{json.dumps(asdict(hunt))}")
+            file.flush()
+    return [found[one] for one in wanted]
+
+
+def _state() -> str:
+    """Return a name of what hunts depend on: PyTorch, the judge, the oracle and the catalogue, as they are."""
+    package = Path(__file__).parents[2]
+    files = [package / "bench" / "plain.py", Path(__file__)]
+    for folder in ("reference", "judge", "tests/meta/defects"):
+        files += sorted(path for path in (package / folder).rglob("*") if path.suffix in (".py", ".j2"))
+    contents = (path.read_bytes() for path in files)
+    return hashlib.sha256(b"\0".join([torch.__version__.encode(), *contents])).hexdigest()[:12]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pairs = [pair for pair in PLANTED if options.only is None or options.only in pair[0]]
     if not pairs:
         parser.error(f"expected --only to be part of a defect's name, got {options.only!r}")
-    found = hunts(pairs, options.seeds, options.jobs)
+    found = hunted(options.out, [(*pair, seed) for pair in pairs for seed in options.seeds], options.jobs)
     reports = {defect.name: defect.report for defect in DEFECTS}
     print(write_score(options.out, found, reports))
     failed = [h for h in found if not h.caught]

@@ -12,15 +12,17 @@ import torch
 from torch import nn
 
 from rnn_parity.judge import Case, JudgeError, ParityError, assert_parity, replay
-from rnn_parity.judge.checks import relations, repeat
+from rnn_parity.judge.checks import dropout, relations, repeat
 from rnn_parity.judge.checks.equations import judge
 from rnn_parity.judge.core.candidate import implementation_from
 from rnn_parity.judge.core.verdict import case_bounds
 from rnn_parity.judge.trials import search
+from rnn_parity.judge.trials.reproducer import reproducer
 from rnn_parity.judge.trials.schedule import blocks
 from rnn_parity.judge.trials.table import TRIALS, trial_named
 from rnn_parity.judge.trials.trial import ERROR, FAILED, UNSUPPORTED
 from rnn_parity.reference import LayerSpec
+from rnn_parity.tests.meta.defects import PLANTED
 
 GRU = implementation_from(nn.GRU, "gru")
 CASE = Case(LayerSpec("gru", 3, 4), torch.float64, "cpu", 3, 2, seed=0, cotangents=("output", "h_n"))
@@ -159,6 +161,17 @@ def test_a_layer_that_ignores_its_state_is_judged_for_its_dropout() -> None:
     assert outcome.result == FAILED
     assert outcome.message is not None
     assert "is off by" in outcome.message
+
+
+@pytest.mark.parametrize("seed", [1054, 6042, 9093, 15017])
+@pytest.mark.parametrize("defect", ["another dropout mask in backward", "dropout spares the first row"])
+def test_a_fault_of_dropout_shows_in_every_case_with_enough_to_drop(defect: str, seed: int) -> None:
+    spec = LayerSpec("lstm", 3, 8, num_layers=2, bidirectional=True)
+    case = dropout.linear(Case(spec, torch.float64, "cpu", 3, 1, seed=seed, cotangents=("output",)))
+    verdict = dropout.distribution(implementation_from(PLANTED[defect, "lstm"], "lstm"), case)
+    assert not verdict.ok
+    assert dropout.distribution(implementation_from(nn.LSTM, "lstm"), case).ok
+    assert reproducer(verdict, dropout.DISTRIBUTION, "dropout", "distribution").plain
 
 
 def test_repeating_a_call_with_dropout_is_bounded_by_the_oracle() -> None:

@@ -29,13 +29,13 @@ def test_a_hunt_ends_with_both_files_and_the_summary(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "caught with every seed: 1" in done.stdout.splitlines()
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["score.json", "score.md"]
+    assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".json", ".jsonl", ".md"]
     (row,) = json.loads((tmp_path / "out" / "score.json").read_text())["pairs"]
     assert (row["defect"], row["layer"], row["caught"], row["by"]) == ("z flipped", "gru", "yes", "forward: equations")
 
 
 def test_the_table_holds_the_worst_of_the_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score, "hunts", lambda *_: [CAUGHT, SLOW])
+    monkeypatch.setattr(score, "hunted", lambda *_: [CAUGHT, SLOW])
     assert score.main(["--out", str(tmp_path)]) == 0
     row = "| z flipped | gru | known-defects: z against 1-z | yes | forward: equations, state: given | 9 | 2.5 | 20 |"
     assert row in (tmp_path / "score.md").read_text().splitlines()
@@ -52,10 +52,22 @@ def test_what_is_missed_fails_the_run_and_is_named(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(score, "hunts", lambda *_: [CAUGHT, failed])
+    monkeypatch.setattr(score, "hunted", lambda *_: [CAUGHT, failed])
     assert score.main(["--out", str(tmp_path)]) == 1
     assert capsys.readouterr().err.strip() == says
     assert "| no tanh | gru | near known-defects: h without tanh | NO (" in (tmp_path / "score.md").read_text()
+
+
+def test_a_run_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [("z flipped", "gru", seed) for seed in (0, 1)]
+    monkeypatch.setattr(score, "hunts", lambda *_: iter([CAUGHT]))
+    assert score.hunted(tmp_path, wanted[:1], jobs=1) == [CAUGHT]
+    (log,) = tmp_path.iterdir()
+    log.write_text(log.read_text() + '\n{"defect": "half writ')
+    asked = []
+    monkeypatch.setattr(score, "hunts", lambda left, jobs: asked.extend(left) or iter([SLOW]))
+    assert score.hunted(tmp_path, wanted, jobs=1) == [CAUGHT, SLOW]
+    assert asked == wanted[1:]
 
 
 def test_a_right_layer_is_found_out_by_nothing() -> None:

@@ -53,6 +53,11 @@ def _after_a_single(layer: PlainLayer, right: Right, x: Tensor, input: Any, leng
     return right(dropout(x, p, layer.training), input, lengths)
 
 
+def _sparing_a_row(layer: PlainLayer, right: Right, x: Tensor) -> Tensor:
+    kept = right(x)
+    return torch.cat([x[:, :1], kept[:, 1:]], dim=1) if layer.training and layer.spec.dropout < 1 else kept
+
+
 OWN = torch.Generator()
 
 
@@ -75,4 +80,6 @@ DEFECTS = (
            between_layers=lambda layer, right, x: _kept_by(torch.Generator().manual_seed(0), layer, x)),
     defect("dropout shared over steps", "near known-defects: dropout not rescaled", ALL,
            between_layers=lambda layer, right, x: x * right(torch.ones_like(x[:1]))),
+    defect("dropout spares the first row", "near known-defects: dropout not rescaled", ALL,
+           between_layers=_sparing_a_row),
 )  # fmt: skip
