@@ -94,6 +94,7 @@ def judge(entry: Entry, python: Path, environ: dict[str, str], out: Path, exampl
     command += ["--tb=no", "--no-header", "-o", "addopts=", "-p", "no:cacheprovider", "-p", "no:benchmark"]
     command += ["--parity-implementation", f"{entry.kind}={entry.location}", "--parity-device", "cpu"]
     command += [part for dtype in entry.dtypes for part in ("--parity-dtype", dtype)]
+    command += ["--parity-timeout", str(LIMIT)]  # what compiles for every shape is not wrong
     command += ["--parity-examples", str(min(examples, entry.examples or examples))]
     command += ["-k", " or ".join(f"test_{aspect}" for aspect in entry.asked)] if entry.asked else []
     with tempfile.TemporaryDirectory() as scratch:

@@ -19,25 +19,24 @@ One = tuple[Callable[..., Any], Callable[..., Any]]
 def run_and_vjp(function: Callable[..., tuple[Any, ...]]) -> One:
     """Return `run` and `vjp` for a function of (weights, input, h_0, c_0, lengths) that JAX differentiates.
 
-    The backward pass is run step by step, for the gradient of a scan is not always right: see
-    `faults/jax_scan_gradient.py`. Cases differ in shape, so that nothing compiled is kept.
+    Each is compiled whole. Cases differ in shape, so that nothing compiled is kept.
     """
 
-    def primals(weights: Any, *arrays: Any) -> tuple[Any, ...]:
-        arrays = tuple(None if a is None else jnp.asarray(a) for a in arrays)
-        return {name: jnp.asarray(w) for name, w in weights.items()}, *arrays
+    def jitted(of: Callable[..., Any], weights: Any, *arrays: Any) -> Any:
+        jax.clear_caches()
+        given = (None if a is None else jnp.asarray(a) for a in arrays)
+        found = jax.jit(of)({name: jnp.asarray(w) for name, w in weights.items()}, *given)
+        return jax.tree.map(np.asarray, found)
 
     def run(weights: Any, input: Any, h_0: Any, c_0: Any, lengths: Any) -> tuple[Any, ...]:
-        w, *arrays = primals(weights, input, h_0, c_0)
-        return tuple(map(np.asarray, function(weights.spec, w, *arrays, lengths)))
+        return jitted(lambda *given: function(weights.spec, *given, lengths), weights, input, h_0, c_0)
 
     def vjp(weights: Any, input: Any, h_0: Any, c_0: Any, lengths: Any, *cotangents: Any) -> tuple[Any, ...]:
-        given = primals(weights, input, h_0, c_0)
-        jax.clear_caches()
-        with jax.disable_jit():
-            results, pull = jax.vjp(lambda *given: function(weights.spec, *given, lengths), *given)
+        def gradients(w: Any, x: Any, h_0: Any, c_0: Any, *cotangents: Any) -> tuple[Any, ...]:
+            results, pull = jax.vjp(lambda *given: function(weights.spec, *given, lengths), w, x, h_0, c_0)
             of_results = zip(results, cotangents, strict=False)
-            gradients = pull(tuple(jnp.zeros_like(r) if c is None else jnp.asarray(c) for r, c in of_results))
-        return jax.tree.map(np.asarray, gradients)
+            return pull(tuple(jnp.zeros_like(r) if c is None else c for r, c in of_results))
+
+        return jitted(gradients, weights, input, h_0, c_0, *cotangents)
 
     return run, vjp

@@ -106,7 +106,8 @@ SILENT = (
         module="jax",
         kinds=("gru",),
         wrong="The gradient of a scan over a vmapped GRU cell is wrong for some numbers and sizes, outside of jit as "
-        "here and, where it was judged, within; with jit disabled, it is that of finite differences.",
+        "here and, where it was judged, within; with XLA's flag --xla_cpu_use_fusion_emitters=false, or with jit "
+        "disabled, it is that of finite differences.",
         affects="Whoever differentiates a scan over cells on the CPU: a GRU of Equinox, Flax or one by hand, that is "
         "right itself.",
         fails="AssertionError: off by ",
