@@ -28,11 +28,13 @@ MANY = st.integers(101, 130) | st.integers(6, 100) | st.integers(101, 300)
 WIDE = st.integers(33, 70) | st.integers(7, 32) | st.sampled_from((8, 16, 32, 64, 136))
 HIGH = st.sampled_from((4, 11, 5, 12))
 
-# And one at a time at the edge of a tile, where kernels go on in another block, or past the largest.
+# And one at a time at the edge of a tile, where kernels go on in another block, or past the largest: once in each of
+# the kernels that a kind has, with tanh and with relu, without a projection and with one.
 TILED = ("seq_len", "batch", "input_size", "hidden_size")
 TILES = {
     "tile": st.sampled_from((513, 257, 511, 512)) | st.sampled_from((65, 129, 256, 64, 128, 255, 127, 63)),
     "past": st.just(513),
+    "past, the other": st.just(514),  # a projection is of one feature less
 }
 
 # What makes tanh or sigmoid overflow where they are computed by exp, and leaves the sums themselves within the range.
@@ -119,6 +121,12 @@ def _cases(
     )
 
 
+def past_tiles(implementation: Implementation) -> tuple[str, ...]:
+    """Return the keys of `TILES` that go past them, for each of an implementation's kernels."""
+    other = {"rnn": "relu", "lstm": "proj_size"}.get(implementation.kind)
+    return ("past", "past, the other") if other is not None and implementation.supports(other) else ("past",)
+
+
 def within_means(implementation: Implementation, case: Case) -> Case:
     """Leave out of a case what the implementation declares unsupported, where another case would ask nothing."""
     supports, changes = implementation.supports, dict[str, Any]()
@@ -153,7 +161,7 @@ def specs(
     supports = implementation.supports
     how, _, size = (stretched or "").rpartition(" ")
     options: dict[str, Any] = {
-        name: draw(TILES.get(how, WIDE) if name == size else st.integers(1, 6))
+        name: draw(TILES.get(how, WIDE) if name == size else st.integers(2 if how in TILES else 1, 6))
         for name in ("input_size", "hidden_size")
     }
     if supports("no_bias"):
@@ -162,10 +170,12 @@ def specs(
         options["nonlinearity"] = draw(st.sampled_from(("tanh", "relu")))
     if implementation.kind == "lstm" and supports("proj_size") and options["hidden_size"] > 1:
         options["proj_size"] = draw(st.just(0) | st.integers(1, options["hidden_size"] - 1))
-    if how in TILES and size == "hidden_size":  # the oracle's time grows with its square
-        vary = vary - {"stack"}
+    if how.startswith("past"):
+        kernels = {"nonlinearity": ("tanh", "relu"), "proj_size": (0, options["hidden_size"] - 1)}
+        options |= {name: either[how != "past"] for name, either in kernels.items() if name in options}
     if "stack" in vary and supports("num_layers"):
-        options["num_layers"] = draw(HIGH if size == "num_layers" else st.sampled_from((1, 2, 3, 1, 2, 3, 4)))
+        some = (1, 2) if how in TILES and size == "hidden_size" else (1, 2, 3, 1, 2, 3, 4)  # time grows with its square
+        options["num_layers"] = draw(HIGH if size == "num_layers" else st.sampled_from(some))
     if "stack" in vary and supports("bidirectional"):
         options["bidirectional"] = draw(st.booleans())
     if "layouts" in vary and supports("batch_first"):

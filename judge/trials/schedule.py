@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from ..core.candidate import Implementation, most_precise
-from ..core.strategies import STRETCHES, TILED
+from ..core.strategies import STRETCHES, TILED, past_tiles
 from .trial import Trial
 
 DEFAULT_EXAMPLES = 50  # cases for each trial
@@ -57,8 +57,8 @@ def blocks(
             plan += [(stretch, 1 + wanted // 16) for stretch in STRETCHES]
         if number == TILED_ROUND and trial.tiles:
             # One is past the largest tile, unless few are asked for: whatever ends at a tile shows there.
-            past, tile = min(1, wanted // 16), max(1, wanted // 16)
-            plan += [(f"{how} {size}", n) for size in TILED for how, n in (("past", past), ("tile", tile)) if n]
+            past = [(how, 1) for how in past_tiles(implementation)] if wanted >= 16 else []
+            plan += [(f"{how} {size}", n) for size in TILED for how, n in (*past, ("tile", max(1, wanted // 16)))]
         rounds.append([Block(stretch, count, _seed(trial, dtype, stretch, number, seed)) for stretch, count in plan])
     return rounds
 

@@ -17,6 +17,7 @@ from rnn_parity.judge.trials.schedule import DEFAULT_EXAMPLES, TILED_ROUND, bloc
 from rnn_parity.judge.trials.table import TRIALS
 from rnn_parity.judge.trials.trial import Trial
 from rnn_parity.reference.builtin import LAYERS
+from rnn_parity.tests.meta.defects import variant_of
 
 DRAWS = 500
 SEEDS = 5  # Hypothesis varies what it has drawn, so that the draws of one seed are much alike
@@ -122,13 +123,17 @@ def test_every_rule_occurs(kind: str) -> None:
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=str)
 @pytest.mark.parametrize("trial", [trial for trial in TRIALS if trial.tiles], ids=repr)
 def test_each_size_is_once_past_the_largest_tile(trial: Trial, dtype: torch.dtype) -> None:
-    gru, found = implementation_from(LAYERS["gru"], "gru"), list[Case]()
-    for block in blocks(trial, gru, dtype, DEFAULT_EXAMPLES, seed=0)[TILED_ROUND]:
-        search.draw(found.append, trial, gru, dtype, "cpu", block)
-    for size in ("seq_len", "batch"):
-        assert any(getattr(case, size) > 512 for case in found)
-    for size in ("input_size", "hidden_size"):
-        assert any(getattr(case.spec, size) > 512 for case in found)
+    for kind, layer in LAYERS.items():
+        judged, found = implementation_from(layer, kind), list[Case]()
+        for block in blocks(trial, judged, dtype, DEFAULT_EXAMPLES, seed=0)[TILED_ROUND]:
+            search.draw(found.append, trial, judged, dtype, "cpu", block)
+        for kernel in {"rnn": ("rnn-tanh", "rnn-relu"), "gru": ("gru",), "lstm": ("lstm", "lstm-proj")}[kind]:
+            own = [case for case in found if variant_of(case.spec) == kernel]
+            assert max(case.seq_len for case in own) > 512
+            assert max(case.batch for case in own) > 512
+            assert max(case.spec.input_size for case in own) > 512
+            assert max(case.spec.hidden_size for case in own) > 512
+            assert max(case.spec.state_size for case in own) > 512
 
 
 def test_states_and_biases_are_distinct_and_not_zero() -> None:
