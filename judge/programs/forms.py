@@ -62,7 +62,7 @@ def related(relation: str) -> Form:
         parts = beside(replace(case, spec=plain, cotangents=(), frozen=()), implementation)
         alone = replace(parts, case=replace(parts.case, lengths=None))
         finding = finding or Finding("output", 0.0, 0.0)
-        yield rendered(relation, parts, tensor=finding.tensor, finding=finding, alone=alone)
+        yield rendered(relation, parts, tensor=finding.tensor, finding=finding, alone=alone, tries=tries)
 
     return form
 
@@ -79,7 +79,7 @@ def both_passes(case: Case, implementation: Implementation, finding: Finding | N
     """Compare a gradient after two forward passes, those of the first pass's arguments and the second's."""
     parts = inside(replace(case, modes=case.modes[-1:]), implementation, " + offset")
     for of in () if not speaks(case, finding) else (0, 1) if finding is not None else (0,):
-        yield rendered("two_losses", parts, finding=finding, of=of, second=EARLIER_CALL)
+        yield rendered("two_losses", parts, finding=finding, of=of, second=EARLIER_CALL, tries=tries)
 
 
 def second_derivative(
@@ -91,7 +91,8 @@ def second_derivative(
     arguments = [name for name in parts.given if case.wants_grad(name)]
     directions = replace(parts, case=shifted)
     if speaks(case, finding):
-        yield rendered("second_order", parts, finding=finding, arguments=arguments, directions=directions)
+        more = {"arguments": arguments, "directions": directions, "tries": tries}
+        yield rendered("second_order", parts, finding=finding, **more)
 
 
 def changed_in_place(
@@ -100,7 +101,7 @@ def changed_in_place(
     """Compare a gradient, after the output was changed in place, with that of `torch.nn` without the change."""
     if finding is not None and speaks(case, finding):
         parts = inside(replace(case, modes=case.modes[-1:]), implementation)
-        yield rendered("changed_in_place", parts, finding=finding)
+        yield rendered("changed_in_place", parts, finding=finding, tries=tries)
 
 
 def of_distribution(
