@@ -99,6 +99,9 @@ PACKAGES = (
             *each("nn.{KIND} without oneDNN", "torch_layers:Plain{KIND}", "oneDNN's kernels off"),
             *each("nn.{KIND}Cell", "torch_layers:cells", "in a loop"),
             *each("vmap of nn.{KIND}Cell", "torch_layers:vmapped_cells", "over the batch, in a loop", "rnn gru"),
+            *each(
+                "vmap over the weights of nn.{KIND}Cell", "torch_layers:ensembles", "two of them, in a loop", "rnn gru"
+            ),
             *each("export of nn.{KIND}", "torch_layers:export", "any batch, a program for each length", examples=1),
             *each("script of nn.{KIND}", "torch_layers:script", "TorchScript"),
             *each("functional_call of nn.{KIND}", "torch_layers:functional_call", "torch.func"),
@@ -106,6 +109,14 @@ PACKAGES = (
             *each("parametrized nn.{KIND}", "torch_layers:parametrized", "a parametrization that changes nothing"),
             *each("weight_norm of nn.{KIND}", "torch_layers:weight_normed", "on every weight"),
             *each("autocast of nn.{KIND}", "torch_layers:amp", "float32 to bfloat16, on the CPU", dtypes=("bfloat16",)),
+            *each(
+                "dynamic quantization of nn.{KIND}",
+                "torch_layers:dynamic_quantized",
+                "8 bits, by what bfloat16 allows; NaN and infinity have none",
+                "gru lstm",
+                dtypes=("bfloat16",),
+                asked=("forward", "state", "stacking", "layouts", "relations", "repeatability"),
+            ),
             *each("compile of nn.{KIND}", "torch_layers:compile", "by Inductor, dynamic", **SLOW),
         ),
     ),

@@ -114,6 +114,17 @@ def autocast(layer: nn.Module) -> Callable[..., Any]:
     return run
 
 
+def quantized(layer: nn.Module) -> Callable[..., Any]:
+    """Weights of 8 bits and activations rounded to 8 bits in every call: judged by what bfloat16 allows."""
+    narrow = torch.ao.quantization.quantize_dynamic(nn.ModuleList([layer.float()]), dtype=torch.qint8)[0]
+
+    def run(*given: Any) -> Any:
+        results = narrow(*torch.utils._pytree.tree_map(lambda t: t.float(), given))
+        return torch.utils._pytree.tree_map(lambda t: t.bfloat16(), results)
+
+    return run
+
+
 class WithoutOneDNN:
     """Mixed in: the kernels of ATen alone."""
 
@@ -137,13 +148,13 @@ class PlainLSTM(WithoutOneDNN, nn.LSTM):
 class Cells(nn.Module):
     """One of torch.nn's cells, in a loop."""
 
-    def __init__(self, layer: nn.Module, over_batch: bool) -> None:
+    def __init__(self, layer: nn.Module, way: Callable[[nn.Module], Callable[..., Any]]) -> None:
         super().__init__()
         options = {"nonlinearity": layer.nonlinearity} if isinstance(layer, nn.RNN) else {}
         cell = {nn.RNN: nn.RNNCell, nn.GRU: nn.GRUCell, nn.LSTM: nn.LSTMCell}[type(layer)]
         self.cell = cell(layer.input_size, layer.hidden_size, layer.bias, dtype=layer.weight_ih_l0.dtype, **options)
         self.cell.load_state_dict({name.removesuffix("_l0"): w for name, w in layer.state_dict().items()})
-        self.step = torch.vmap(self.cell) if over_batch else self.cell.forward
+        self.step = way(self.cell)
 
     def forward(self, input: Tensor, state: Any = None) -> Any:
         lstm, outputs = isinstance(self.cell, nn.LSTMCell), []
@@ -154,16 +165,27 @@ class Cells(nn.Module):
         return torch.stack(outputs), (state[0][None], state[1][None]) if lstm else state[None]
 
 
+def over_weights(cell: nn.Module) -> Callable[..., Any]:
+    """Run an ensemble of a cell and one of other weights at once, and return the first's results."""
+
+    def step(*given: Any) -> Any:
+        stacked = {name: torch.stack([weight, -weight]) for name, weight in cell.named_parameters()}
+        results = torch.vmap(lambda weights: torch.func.functional_call(cell, weights, given))(stacked)
+        return torch.utils._pytree.tree_map(lambda result: result[0], results)
+
+    return step
+
+
 class ByCells:
-    """Adapter: unrolled cells, for a batch at once or for each sequence by `torch.vmap`."""
+    """Adapter: unrolled cells, called by a way of their own."""
 
     parity_unsupported = ("num_layers", "bidirectional", "packed", "dropout", "proj_size", "unbatched", "batch_first")
 
-    def __init__(self, over_batch: bool) -> None:
-        self.over_batch = over_batch
+    def __init__(self, way: Callable[[nn.Module], Callable[..., Any]]) -> None:
+        self.way = way
 
     def from_builtin(self, builtin: nn.Module) -> nn.Module:
-        return Cells(builtin, self.over_batch)
+        return Cells(builtin, self.way)
 
     def gradients(self, cells: Cells) -> dict[str, Tensor | None]:
         return {f"{name}_l0": parameter.grad for name, parameter in cells.cell.named_parameters()}
@@ -234,7 +256,8 @@ functional_call = By(functional)
 checkpoint = By(checkpointed)
 script = By(scripted, "packed")
 export = By(exported, "packed", "dropout", "unbatched")
+dynamic_quantized = By(quantized, "only forward", "packed", "dropout", "proj_size", "no_bias", "unbatched")
 amp = By(autocast, "packed", "dropout")
-cells, vmapped_cells = ByCells(over_batch=False), ByCells(over_batch=True)
+cells, vmapped_cells, ensembles = ByCells(lambda cell: cell.forward), ByCells(torch.vmap), ByCells(over_weights)
 parametrized, weight_normed, quantizable = Parametrized(), WeightNormed(), Quantizable()
 RNN, GRU, LSTM = nn.RNN, nn.GRU, nn.LSTM
