@@ -293,7 +293,9 @@ def test_a_project_with_tests_of_its_own_is_no_obstacle(pytester: pytest.Pyteste
 
 def test_works_from_an_empty_folder_and_in_parallel(pytester: pytest.Pytester) -> None:
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-    result = pytester.runpytest_subprocess(*QUICK, "-n", "2", "--parity-implementation=rnn=torch.nn:RNN")
+    result = pytester.runpytest_subprocess(
+        *QUICK, "-n", "2", "--parity-implementation=rnn=torch.nn:RNN", "-k", "forward or stacking"
+    )
     assert result.ret == 0
     result.stdout.fnmatch_lines(["torch.nn:RNN * rnn * cpu * float64 *pass"])
 

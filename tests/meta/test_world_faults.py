@@ -82,7 +82,7 @@ def test_silent_faults_come_first() -> None:
 def test_a_fault_is_shown_by_what_it_says_alone(program: str, fails: str, told: bool, tmp_path: Path) -> None:
     path = tmp_path / "program.py"
     path.write_text(program)
-    fault = SimpleNamespace(package="pytest", fails=fails, path=path)
+    fault = SimpleNamespace(package="pytest", beside=(), fails=fails, path=path)
     seen = shown(fault, sys.executable)  # type: ignore[arg-type]
     assert seen is not None
     assert seen.shown is told
@@ -90,4 +90,4 @@ def test_a_fault_is_shown_by_what_it_says_alone(program: str, fails: str, told: 
 
 
 def test_a_package_that_is_not_there_shows_nothing() -> None:
-    assert shown(SimpleNamespace(package="no-such-package")) is None  # type: ignore[arg-type]
+    assert shown(SimpleNamespace(package="no-such-package", beside=())) is None  # type: ignore[arg-type]

@@ -12,7 +12,8 @@ def device(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["builtin", "manual"])
+# That the built-in learns says nothing of ours: it is asked with the slow tests.
+@pytest.fixture(params=[pytest.param("builtin", marks=pytest.mark.slow), "manual"])
 def implementation(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -26,7 +26,10 @@ def test_two_epochs_reach_95_percent(implementation: str, readout: str, device: 
     assert run.metrics[-1] >= 0.95
 
 
-@pytest.mark.parametrize(("implementation", "readout"), [("builtin", "last"), ("manual", "last"), ("manual", "final")])
+@pytest.mark.parametrize(
+    ("implementation", "readout"),
+    [pytest.param("builtin", "last", marks=pytest.mark.slow), ("manual", "last"), ("manual", "final")],
+)
 def test_four_epochs_of_digits_reach_70_percent(implementation: str, readout: str, device: str) -> None:
     task = Birnn(data="digits", readout=readout)
     run = train(task, find_layer(implementation, "LSTM"), task.load().to(device), epochs=4, seed=0)

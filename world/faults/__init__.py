@@ -14,7 +14,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 ALL = ("rnn", "gru", "lstm")
-VERSION = "import importlib.metadata as m, sys; print(m.version(sys.argv[1]))"
+VERSION = "import importlib.metadata as m, sys; print([m.version(package) for package in sys.argv[1:]][0])"
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,12 @@ def shown(fault: Fault, python: str | Path = sys.executable, timeout: float = 12
         timeout: in seconds.
 
     Returns:
-        What was seen, None where the package is not installed.
+        What was seen, None where the package is not installed, or what its program needs beside.
 
     Raises:
         subprocess.TimeoutExpired: the program did not end.
     """
-    found = subprocess.run([python, "-c", VERSION, fault.package], capture_output=True, text=True)
+    found = subprocess.run([python, "-c", VERSION, fault.package, *fault.beside], capture_output=True, text=True)
     if found.returncode:
         return None
     run = subprocess.run([python, "-W", "ignore", fault.path], capture_output=True, text=True, timeout=timeout)
@@ -451,6 +451,19 @@ LOUD = (
         affects="Whoever calls a float64 torch.ao.nn.quantizable.LSTM without a first state.",
         fails="RuntimeError: mat1 and mat2 must have the same dtype",
         silent=False,
+    ),
+    Fault(
+        program="keras_jax_float64",
+        package="keras",
+        versions=("3.15.1",),
+        module="keras",
+        kinds=("rnn",),
+        wrong="A SimpleRNN of float64 computes its state in float32, and raises: JAX's scan takes no state that "
+        "changes its dtype. GRU goes through, and is right to seven digits alone.",
+        affects="Whoever gives SimpleRNN dtype float64 on the JAX backend, with JAX's 64 bits enabled.",
+        fails="scan body function carry input and carry output must have equal types",
+        silent=False,
+        beside=("jax",),
     ),
     Fault(
         program="onnx_reference_relu",
