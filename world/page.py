@@ -16,6 +16,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -108,15 +109,16 @@ def words(entry: Mapping[str, Any], word: str) -> str:
 
 def page(results: Mapping[str, Any]) -> str:
     """Return docs/state.md."""
-    entries = results["entries"]
+    entries, names = results["entries"], {package.called: package.name for package in PACKAGES}
+    distinct = {names[entry["package"]] for entry in entries}
     torch = sorted({entry["torch"] for entry in entries if entry["torch"]})
     failing = [entry for entry in entries if FAILS in {said["word"] for said in entry["aspects"].values()}]
     said = Counter(word for entry in entries for word in {"fails" if entry in failing else "holds"})
     parts = [
         "# The state of recurrent layers",
         INTRODUCTION,
-        f"{len(entries)} layers of {len({entry['package'] for entry in entries})} packages, on {results['day']} with "
-        f"torch {', '.join(torch)}: {said['holds']} hold in all that they offer, {said['fails']} fail in something.",
+        f"{len(entries)} layers of {len(distinct)} packages, on {results['day']} with torch {', '.join(torch)}: "
+        f"{said['holds']} hold in all that they offer, {said['fails']} fail in something.",
         "![Layers by aspects: holds, fails, differs by documented design or not offered](state.png)",
         "## The layers",
         "\n".join(table(entries)),
@@ -200,10 +202,25 @@ def faults() -> list[str]:
 
 
 def picture(entries: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw a row for each layer and a column for each aspect."""
+    """Draw a row for each layer and a column for each aspect, in two halves side by side."""
+    cuts = [k for k in range(1, len(entries)) if entries[k]["package"] != entries[k - 1]["package"]]
+    cut = min(cuts, key=lambda k: abs(2 * k - len(entries)), default=len(entries))
+    halves = [half for half in (entries[:cut], entries[cut:]) if half]
+    rows = max(map(len, halves))
+    figure = Figure(figsize=(13, 0.9 + 0.19 * rows), layout="constrained")
+    for axes, half in zip(figure.subplots(1, len(halves), squeeze=False)[0], halves, strict=True):
+        draw(axes, half, rows)
+    there = {said["word"] for entry in entries for said in entry["aspects"].values()}
+    shown = [look for word, look in LOOK.items() if word in there]
+    patches = [Rectangle((0, 0), 1, 1, facecolor=colour) for colour, _, _ in shown]
+    labels = [f"{sign} {said}" for _, sign, said in shown]
+    figure.legend(patches, labels, loc="outside lower center", ncols=len(shown), frameon=False, fontsize=8)
+    return figure
+
+
+def draw(axes: Axes, entries: Sequence[Mapping[str, Any]], rows: int) -> None:
+    """Draw the rows of some layers, from above, where there is room for so many."""
     aspects = list(entries[0]["aspects"])
-    figure = Figure(figsize=(8, 0.9 + 0.19 * len(entries)), layout="constrained")
-    axes = figure.subplots()
     for y, entry in enumerate(entries):
         for x, aspect in enumerate(aspects):
             said = entry["aspects"][aspect]
@@ -215,20 +232,13 @@ def picture(entries: Sequence[Mapping[str, Any]]) -> Figure:
         if y and entry["package"] != entries[y - 1]["package"]:
             axes.axhline(y - 0.5, color="0.3", linewidth=0.8)
     axes.set_xlim(-0.5, len(aspects) - 0.5)
-    axes.set_ylim(len(entries) - 0.5, -0.5)
-    axes.set_xticks(
-        range(len(aspects)), [aspect.replace("_", " ") for aspect in aspects], rotation=40, ha="left", fontsize=8
-    )
+    axes.set_ylim(rows - 0.5, -0.5)
+    names = [aspect.replace("_", " ") for aspect in aspects]
+    axes.set_xticks(range(len(aspects)), names, rotation=40, ha="left", fontsize=8)
     axes.xaxis.tick_top()
     axes.set_yticks(range(len(entries)), [title(entry) for entry in entries], fontsize=7.5)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    there = {said["word"] for entry in entries for said in entry["aspects"].values()}
-    shown = [look for word, look in LOOK.items() if word in there]
-    patches = [Rectangle((0, 0), 1, 1, facecolor=colour) for colour, _, _ in shown]
-    labels = [f"{sign} {said}" for _, sign, said in shown]
-    figure.legend(patches, labels, loc="outside lower center", ncols=len(shown), frameon=False, fontsize=8)
-    return figure
 
 
 def title(entry: Mapping[str, Any]) -> str:
