@@ -102,7 +102,13 @@ PACKAGES = (
             *each(
                 "vmap over the weights of nn.{KIND}Cell", "torch_layers:ensembles", "two of them, in a loop", "rnn gru"
             ),
-            *each("export of nn.{KIND}", "torch_layers:export", "any batch, a program for each length", examples=1),
+            *each(
+                "export of nn.{KIND}",
+                "torch_layers:export",
+                "any batch, a program for each length",
+                examples=1,
+                asked=("forward", "gradients"),
+            ),
             *each("script of nn.{KIND}", "torch_layers:script", "TorchScript"),
             *each("functional_call of nn.{KIND}", "torch_layers:functional_call", "torch.func"),
             *each("checkpoint of nn.{KIND}", "torch_layers:checkpoint", "torch.utils.checkpoint, not reentrant"),
