@@ -142,6 +142,7 @@ def parameter_gradients(implementation: Implementation, layer: nn.Module, case: 
     for name, gradient in found.items():
         if gradient is not None and not isinstance(gradient, Tensor):
             raise WrongGradientType(name, _kind_of(gradient))
+        found[name] = None if gradient is None else gradient.detach()  # an adapter's may have a history
     if implementation.gradients is None:  # a layer's own parameters are all there
         return dict.fromkeys(case.spec.parameter_shapes()) | found
     return found

@@ -80,6 +80,19 @@ def test_an_adapter_passes() -> None:
     assert_parity(Renamed, "gru", aspects=("forward", "gradients", "stacking"), examples=8)
 
 
+class Computed(Renamed):
+    """The gradients are computed from the parameters, and so have a history."""
+
+    @staticmethod
+    def gradients(layer: nn.Module) -> dict[str, torch.Tensor | None]:
+        own = ((name.removeprefix("inner."), p) for name, p in layer.named_parameters())
+        return {name: None if p.grad is None else p.grad + 0 * p for name, p in own}
+
+
+def test_gradients_that_an_adapter_computes_may_have_a_history() -> None:
+    assert_parity(Computed, "gru", aspects="gradients", examples=1)
+
+
 def test_what_is_declared_unsupported_is_not_held_against_a_layer() -> None:
     class Narrow(nn.LSTM):
         parity_unsupported = ("packed", "proj_size", "unbatched", "no_bias")
