@@ -21,7 +21,7 @@ def add(parser: pytest.Parser) -> None:
     option("--parity-seed", metavar="N", type=int, default=0, help="which cases are drawn (default: 0)")
     option("--parity-json", metavar="FILE", type=Path, help="write the verdicts to FILE")
     option("--parity-timeout", metavar="SECONDS", type=float, default=60.0,
-           help="a layer that does not return for so long has hung (default: 60)")
+           help="a layer that does not return for so long has hung (default: 60, and as much more past 256 steps)")
     option("--parity-memory", metavar="GIB", type=float, default=4.0,
            help="a layer that lets its process grow by more in a test has exhausted the memory (default: 4)")
     option("--parity-interface", action="store_true",

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnn_parity.judge.checks.equations import judge
 from rnn_parity.judge.core.candidate import implementation_from
 from rnn_parity.judge.core.case import Case
+from rnn_parity.judge.worker.parent import limit_for
 from rnn_parity.reference import LayerSpec
 
 CASE = Case(LayerSpec("gru", 3, 4), torch.float64, "cpu", 3, 2, seed=0, cotangents=("output", "h_n"))
@@ -174,3 +175,9 @@ def test_products_are_exact_while_a_verdict_is_formed_whatever_was_set(part: str
         owner.fp32_precision = "none"
         if owner.fp32_precision != before:
             owner.fp32_precision = before
+
+
+@pytest.mark.parametrize(("steps", "limit"), [(3, 60.0), (256, 60.0), (1024, 240.0)])
+def test_a_long_case_may_take_longer(steps: int, limit: float) -> None:
+    assert limit_for(replace(CASE, seq_len=steps), 60.0) == limit
+    assert limit_for(None, 60.0) == 60.0
