@@ -51,13 +51,14 @@ These are snapshots of releases, made with few cases: a layer that holds here ma
 a result looks unfair to your project, the client is at fault until shown otherwise: please open an issue."""
 
 MISSING = """\
-- `torch.ao`'s dynamically quantized LSTM rounds weights and activations to 8 bits; what that may do to a result depends
-  on the range of the activations at each step, for which the judge has no bound.
+- A bound of its own for dynamic quantization, which rounds weights and activations to 8 bits: what that may do to a
+  result depends on the range of the activations at each step. It is judged by what bfloat16 allows.
 - `torch.vmap` over `nn.RNN`, `GRU`, `LSTM` and `LSTMCell` has no batching rule in this PyTorch, and says so.
 - The exporter of `torch.onnx.export(dynamo=True)` writes a `nn.RNN` as some nodes for each step, where it has a node
   for a GRU or LSTM: programs of hundreds of steps take minutes.
 - OpenCV has no RNN, and says so.
-- AOTInductor, which compiles C++ for each number of steps, and ai-edge-litert: not tried yet.
+- `torch.compile` and AOTInductor, which compile C++ for each number of steps, and ai-edge-litert: not judged yet. What
+  `torch.compile` does to these layers in a few shapes is told [elsewhere](compatibility.md).
 - What installs or contacts something when it is imported; and, here, all that needs a GPU."""
 
 
