@@ -13,6 +13,7 @@ import difflib
 import re
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -115,7 +116,9 @@ class Score:
         self.defects = len({pair["defect"] for pair in self.pairs})
         self.caught = sum(pair["caught"] == "yes" for pair in self.pairs)
         self.planted = len(self.pairs)
-        self.seeds = len(str(found["totals"]["seeds"]).split(","))
+        counts = Counter(pair["seeds"] for pair in self.pairs)
+        told = (f"{pairs} with {f'each of {n} seeds' if n > 1 else 'one seed'}" for n, pairs in sorted(counts.items()))
+        self.seeds = ", ".join(reversed([*told]))
 
     @property
     def layers(self) -> str:

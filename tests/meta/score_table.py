@@ -16,7 +16,7 @@ import torch
 
 from rnn_parity.tasks.report import write_atomically
 
-COLUMNS = ("defect", "layer", "report", "caught", "by", "cases", "seconds", "reproducer's lines")
+COLUMNS = ("defect", "layer", "report", "caught", "by", "cases", "seconds", "reproducer's lines", "seeds")
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ def _row(hunts: Sequence[Hunt], reports: Mapping[str, str]) -> dict[str, Any]:
         max(hunt.cases for hunt in hunts),
         round(max(hunt.seconds for hunt in hunts), 2),
         max(hunt.lines for hunt in hunts),
+        len(hunts),
     )
     return dict(zip(COLUMNS, values, strict=True))
 
