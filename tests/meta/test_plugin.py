@@ -1,15 +1,17 @@
 """The plugin, as a user meets it: options, exit codes, summary, JSON."""
 
 import json
+import multiprocessing.popen_forkserver
 from pathlib import Path
 
 import pytest
 import torch
 
-# pytester forgets what a run imports; what is imported before it stays one and the same.
+# pytester forgets what a run imports; what is imported before it stays one and the same, the server of processes too.
 from rnn_parity.judge.plugin import dispatch
 
 assert dispatch
+assert multiprocessing.popen_forkserver
 
 CONFORMANCE = ("--pyargs", "rnn_parity.tests.conformance", "--parity-device=cpu", "--parity-dtype=float64")
 QUICK = (*CONFORMANCE, "--parity-examples=2", "-p", "no:cacheprovider")
