@@ -241,7 +241,8 @@ def _seeds(case: Case, without: dict[str, Array], *with_one: dict[str, Array]) -
     """Choose the weights of the sums over gradients: none where there is a third layer.
 
     Of several sums over the input's gradient the one that moves most with the sum over the output: the smaller their
-    correlation, the less it tells whether both passes dropped the same.
+    correlation, the less it tells whether both passes dropped the same. Two that move against each other would leave
+    of their sum what is not linear in the factors.
     """
     if case.spec.num_layers > 2:
         return {}  # gradients go through both products of factors
@@ -251,7 +252,7 @@ def _seeds(case: Case, without: dict[str, Array], *with_one: dict[str, Array]) -
 
     def correlation(seed: int) -> float:
         slope = gradient @ draw(seed, case.seq_len, 1, case.spec.input_size).numpy().ravel()
-        return float(abs(slope @ output) / (np.linalg.norm(slope) or 1.0))
+        return float(slope @ output / (np.linalg.norm(slope) or 1.0))
 
     of_input = max((case.seed + role for role in GRADIENT_SUMS), key=correlation)
     parameters = {

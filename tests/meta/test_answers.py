@@ -22,6 +22,7 @@ from rnn_parity.judge.trials.schedule import blocks
 from rnn_parity.judge.trials.table import TRIALS, trial_named
 from rnn_parity.judge.trials.trial import ERROR, FAILED, UNSUPPORTED
 from rnn_parity.reference import LayerSpec
+from rnn_parity.reference.builtin import LAYERS
 from rnn_parity.tests.meta.defects import PLANTED
 
 GRU = implementation_from(nn.GRU, "gru")
@@ -172,6 +173,13 @@ def test_a_fault_of_dropout_shows_in_every_case_with_enough_to_drop(defect: str,
     assert not verdict.ok
     assert dropout.distribution(implementation_from(nn.LSTM, "lstm"), case).ok
     assert reproducer(verdict, dropout.DISTRIBUTION, "dropout", "distribution").plain
+
+
+@pytest.mark.parametrize(("kind", "seed"), [("gru", 22), ("gru", 26), ("gru", 47), ("lstm", 38), ("lstm", 58)])
+def test_sums_that_move_against_each_other_are_not_held_against_a_layer(kind: str, seed: int) -> None:
+    spec = LayerSpec(kind, 3, 1, num_layers=2)
+    case = dropout.linear(Case(spec, torch.float64, "cpu", 2, 1, seed=seed, cotangents=("output",)))
+    assert dropout.distribution(implementation_from(LAYERS[kind], kind), case).ok
 
 
 def test_repeating_a_call_with_dropout_is_bounded_by_the_oracle() -> None:
