@@ -132,7 +132,8 @@ class Perturbed:
         if np.iscomplexobj(x):
             moved = np.where(np.abs(x.real) <= np.maximum(np.abs(x.imag), complex_step(x.dtype)), 0, x.real)
         noisy = _perturbed(moved)
-        spread = np.abs(noisy - moved[:1]).max(axis=0, keepdims=True)
+        apart = np.abs(noisy - moved[:1])
+        spread = np.where(np.isfinite(apart), apart, 0).max(axis=0, keepdims=True)  # an infinity is on one side
         xi = self._take(self._noise, noisy) / unit_roundoff(self._dtype)
         noisy += np.where(noisy == 0, 1, self._crossing * spread) * xi
         return moved

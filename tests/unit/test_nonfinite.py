@@ -80,3 +80,12 @@ def test_what_swallows_or_spreads_it_is_wrong(layer: type[nn.GRU]) -> None:
     verdict = judge(implementation, replace(CASE, nonfinite=IN_ROW_1_AT_STEP_2))
     assert not verdict.ok
     assert "is NaN, inf or -inf elsewhere than it should be" in verdict.message()
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf])
+def test_what_relu_makes_of_an_infinity_is_determined(value: float) -> None:
+    spec = LayerSpec("rnn", 2, 4, nonlinearity="relu")
+    case = Case(spec, torch.float64, "cpu", 1, 2, seed=0, states="absent", nonfinite=("input", 0, value))
+    verdict = judge(implementation_from(nn.RNN, "rnn"), case)
+    assert verdict.ok
+    assert not verdict.undetermined
