@@ -23,14 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from rnn_parity.world.environments import NotInstalled, environment
-from rnn_parity.world.faults import FAULTS, shown
+from rnn_parity.world.faults import FAULTS, VERSION, shown
 from rnn_parity.world.results import record
 from rnn_parity.world.roster import PACKAGES, Entry, Package
 
 EXAMPLES = 3
 LIMIT = 900  # seconds for a layer
-
-VERSION = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))"
 
 
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -62,8 +62,8 @@ def distribution(implementation: Implementation, case: Case) -> Verdict:
     """Compare mean and variance over many draws with those of dropout with rescaling.
 
     Judged are S, a random sum over the output, G, a random sum over the input's gradient, both together in units of
-    their standard deviations (a backward pass that drops other elements than the forward pass shows there), and the
-    mean of a random sum over each parameter's gradient.
+    their standard deviations (a backward pass that drops other elements than the forward pass shows there), the mean
+    of a random sum over each parameter's gradient, and whether there are rows that every call gives alike.
     """
     verdict = Verdict(implementation, case)
     seeds, constants, slopes = _linear_in_masks(case)
@@ -168,10 +168,9 @@ def _correlations(sample: Array) -> list[Finding]:
 def _unchanged(sample: Array, later: list[Array], constant: Array, slope: Array, case: Case) -> list[Finding]:
     """Count the rows that every call gives alike, where chance makes next to none of them."""
     p, smallest = case.spec.dropout, 100 * unit_roundoff(torch.float64) * (abs(constant) + np.abs(slope).sum())
-    chance = (p**UNCHANGED_CALLS + (1 - p) ** UNCHANGED_CALLS) ** int(
-        (np.abs(slope) > smallest).sum()
-    )  # that no factor ever changes
-    if len(sample) * chance > FALSE_ALARM:
+    factors = np.count_nonzero(np.abs(slope) > smallest)  # that the sum shows
+    of_one = p**UNCHANGED_CALLS + (1 - p) ** UNCHANGED_CALLS  # the chance that it never changes
+    if len(sample) * of_one**factors > FALSE_ALARM:
         return []
     same = np.logical_and.reduce([sample == again for again in later])
     return [Finding("unchanged rows of output", float(same.sum()), 0.0)]
