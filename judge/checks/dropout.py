@@ -86,7 +86,7 @@ def distribution(implementation: Implementation, case: Case) -> Verdict:
     if slopes["output"].any():
         verdict.findings.append(_distance(samples["output"], constants["output"], slopes["output"], case))
         verdict.findings += _correlations(samples["output"])
-        verdict.findings += _unchanged(samples["output"], later, constants["output"], slopes["output"], case)
+        verdict.findings += _unchanged(later, constants["output"], slopes["output"], case)
     verdict.findings.sort(key=lambda finding: -finding.ratio)
     return verdict
 
@@ -165,14 +165,17 @@ def _correlations(sample: Array) -> list[Finding]:
     return [Finding(f"correlation of {name} of the batch", value, limit) for name, value in found.items()]
 
 
-def _unchanged(sample: Array, later: list[Array], constant: Array, slope: Array, case: Case) -> list[Finding]:
-    """Count the rows that every call gives alike, where chance makes next to none of them."""
+def _unchanged(later: list[Array], constant: Array, slope: Array, case: Case) -> list[Finding]:
+    """Count the rows that every call gives alike, where chance makes next to none of them.
+
+    Of calls without gradients alone: a right layer may round otherwise with them.
+    """
     p, smallest = case.spec.dropout, 100 * unit_roundoff(torch.float64) * (abs(constant) + np.abs(slope).sum())
     factors = np.count_nonzero(np.abs(slope) > smallest)  # that the sum shows
-    of_one = p**UNCHANGED_CALLS + (1 - p) ** UNCHANGED_CALLS  # the chance that it never changes
-    if len(sample) * of_one**factors > FALSE_ALARM:
+    of_one = p ** len(later) + (1 - p) ** len(later)  # the chance that it never changes
+    if ROWS * of_one**factors > FALSE_ALARM:
         return []
-    same = np.logical_and.reduce([sample == again for again in later])
+    same = np.logical_and.reduce([later[0] == again for again in later[1:]])
     return [Finding("unchanged rows of output", float(same.sum()), 0.0)]
 
 
@@ -208,7 +211,7 @@ def _samples(implementation: Implementation, case: Case, seeds: Seeds, varies: b
         set_mode(layer, "train")
         found = call(layer, wide, tensors)
         gradients = parameter_gradients(implementation, layer, case)
-        later = [run_tensors(layer, wide, tensors)["output"] for _ in range(UNCHANGED_CALLS - 1 if varies else 0)]
+        later = [run_tensors(layer, wide, tensors)["output"] for _ in range(UNCHANGED_CALLS if varies else 0)]
     if varies and torch.equal(found["output"].cpu(), later[0]) and bool(found["output"].std(dim=1).any()):
         raise SameDropout()
     found |= {f"{name}.grad": gradient for name, gradient in gradients.items()}

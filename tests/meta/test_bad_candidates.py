@@ -121,13 +121,15 @@ AT_IMPORT = {
 
 NOT_THE_GRU = r"^candidates:{name} is not the GRU of the equations: "
 
-# What the verdict says, first of those that would take the suite down with them.
-BAD = {
+# What the verdict says, first the worst: those that would take the suite down with them.
+WORST = {
     "hangs": r"forward did not return within 6 s\n  case: gru\(input_size=",
     "exits": r"forward ended its process with exit status 3\n  case: gru\(input_size=",
     "crashes": r"forward ended its process, killed by SIGSEGV\n  case: gru\(input_size=",
     "names_exit": r"named_parameters\(\) ended its process with exit status 4\n  case: gru\(input_size=",
     "exhausts": r"forward used more than 0\.3 GiB of memory\n  case: gru\(input_size=",
+}
+BAD = WORST | {
     "interrupts": r"forward raised KeyboardInterrupt: stop\n  case: ",
     "returns_text": r"expected \(output, h_n\), got str\n  case: ",
     "default_dtype": r"forward changed PyTorch's default dtype from torch\.float32 to torch\.float16\n  case: ",
@@ -237,16 +239,19 @@ def test_what_is_printed_is_counted_and_not_shown(everyone: Outcome) -> None:
     assert len(everyone.printed) < 200_000
 
 
-def test_in_parallel(tmp_path: Path) -> None:
-    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-    bad = ("hangs", "exits")
-    named = ["raises_there:Layer", "candidates:Right", *(f"candidates:{name}" for name in bad)]
-    outcome = judged(tmp_path, named, "-n", "2")
+def assert_worst(outcome: Outcome) -> None:
     assert outcome.exit_code == 1, outcome.printed
     assert outcome.verdicts["candidates:Right"]["verdict"] == "passed"
-    for name in bad:
+    for name, says in WORST.items():
         (failure,) = outcome.verdicts[f"candidates:{name}"]["failures"]
-        assert re.search(NOT_THE_GRU.format(name=name) + BAD[name], failure["message"]), failure["message"]
+        assert re.search(NOT_THE_GRU.format(name=name) + says, failure["message"]), failure["message"]
+
+
+def test_in_parallel(tmp_path: Path) -> None:
+    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
+    named = ["raises_there:Layer", "candidates:Right", *(f"candidates:{name}" for name in WORST)]
+    outcome = judged(tmp_path, named, "-n", "2")
+    assert_worst(outcome)
     assert outcome.verdicts["raises_there:Layer"]["verdict"] == "failed"
 
 

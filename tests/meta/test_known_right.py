@@ -11,19 +11,19 @@ from torch import nn
 from rnn_parity.bench.plain import PLAIN, PlainGRU, State
 from rnn_parity.bench.right import DECOMPOSED, HALVED
 from rnn_parity.judge import Implementation, ParityError, assert_parity
+from rnn_parity.judge.core.candidate import DTYPES
+from rnn_parity.reference.builtin import LAYERS
 
-# In rotation, so that each dtype takes its part, the built-ins' and the plain layers'.
+# In rotation, so that each dtype takes its part.
 RIGHT = [
-    (nn.GRU, "gru", "float64"),
-    (nn.LSTM, "lstm", "float32"),
-    (PLAIN["gru"], "gru", "bfloat16"),
-    (PLAIN["rnn"], "rnn", "float16"),
+    *((layer, kind, "float64") for kind, layer in LAYERS.items()),
+    *((layer, kind, dtype) for (kind, layer), dtype in zip(PLAIN.items(), list(DTYPES)[1:], strict=True)),
 ]
 
 
 @pytest.mark.parametrize(("layer", "kind", "dtype"), RIGHT, ids=lambda part: getattr(part, "__name__", part))
 def test_passes(layer: Any, kind: str, dtype: str) -> None:
-    assert_parity(layer, kind, dtype=dtype, examples=4)
+    assert_parity(layer, kind, dtype=dtype, examples=6)
 
 
 class Widened(PlainGRU):
