@@ -31,7 +31,7 @@ SHOWN = ("torch", "torchvision", "python", "numpy", "scipy", "pytest", "hypothes
 
 TOOLS = ("beartype>=0.18", "pytest-timeout>=2.3", "pytest-xdist>=3.6")  # as in tox.ini
 TESTS = {
-    "unit": ("rnn_parity.tests.unit", "rnn_parity.tests.test_parity"),
+    "unit": ("rnn_parity.tests.layers", "rnn_parity.tests.unit", "rnn_parity.tests.test_parity"),
     "conformance": (
         "rnn_parity.tests.conformance",
         *("--parity-interface", "--parity-device=cpu", "--parity-dtype=float64", "--parity-examples=4"),

@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -163,6 +165,14 @@ OPTIONS = (
     "-kforward",
     "-pno:cacheprovider",
 )
+IN_PARALLEL = ("-n", "2") if importlib.util.find_spec("xdist") else ()
+
+# Candidates that hang, and the options of their runs.
+HANGING = {
+    "signal": ("candidates:hangs", "--timeout=8", "--timeout-method=signal", "--parity-timeout=100"),
+    "thread": ("oracle_hangs:Layer", "--timeout=8", "--timeout-method=thread", "--parity-timeout=100"),
+    "often": ("candidates:hangs", "-kstate or stacking", "--parity-timeout=3"),
+}
 needs_timeout = pytest.mark.skipif(
     importlib.util.find_spec("pytest_timeout") is None, reason="pytest-timeout is not installed"
 )
@@ -188,10 +198,24 @@ def judged(folder: Path, named: list[str], *options: str) -> Outcome:
 
 
 @pytest.fixture(scope="module")
-def everyone(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[tuple[Outcome, Path]]]]:
+    """Runs of pytest that wait for most of their time, and so all at once."""
+
+    def begin(named: list[str], *options: str) -> Future[tuple[Outcome, Path]]:
+        folder = tmp_path_factory.mktemp("judged")
+        return pool.submit(lambda: (judged(folder, named, *options), folder))
+
     modules = [f"{module}:Layer" for module in (*AT_IMPORT, "builtin_exits", "oracle_lingers")]
-    named = [*modules, *(f"candidates:{name}" for name in (*BAD, *RIGHT))]
-    return judged(tmp_path_factory.mktemp("everyone"), named)
+    everyone = [*modules, *(f"candidates:{name}" for name in (*BAD, *RIGHT))]
+    with ThreadPoolExecutor() as pool:
+        of_hanging = {key: begin([name, "candidates:Right"], *options) for key, (name, *options) in HANGING.items()}
+        yield of_hanging | {"everyone": begin(everyone, *IN_PARALLEL)}
+
+
+@pytest.fixture(scope="module")
+def everyone(runs: Any) -> Outcome:
+    outcome, _ = runs["everyone"].result()
+    return outcome
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -239,44 +263,40 @@ def test_what_is_printed_is_counted_and_not_shown(everyone: Outcome) -> None:
     assert len(everyone.printed) < 200_000
 
 
-def assert_worst(outcome: Outcome) -> None:
-    assert outcome.exit_code == 1, outcome.printed
-    assert outcome.verdicts["candidates:Right"]["verdict"] == "passed"
-    for name, says in WORST.items():
+def test_one_after_the_other(tmp_path: Path) -> None:
+    named = ["raises_there:Layer", "candidates:Right", "candidates:exits", "candidates:crashes"]
+    outcome = judged(tmp_path, named)
+    assert {name: verdict["verdict"] for name, verdict in outcome.verdicts.items()} == {
+        "raises_there:Layer": "failed",
+        "candidates:Right": "passed",
+        "candidates:exits": "failed",
+        "candidates:crashes": "failed",
+    }
+    for name in ("exits", "crashes"):
         (failure,) = outcome.verdicts[f"candidates:{name}"]["failures"]
-        assert re.search(NOT_THE_GRU.format(name=name) + says, failure["message"]), failure["message"]
-
-
-def test_in_parallel(tmp_path: Path) -> None:
-    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-    named = ["raises_there:Layer", "candidates:Right", *(f"candidates:{name}" for name in WORST)]
-    outcome = judged(tmp_path, named, "-n", "2")
-    assert_worst(outcome)
-    assert outcome.verdicts["raises_there:Layer"]["verdict"] == "failed"
+        assert re.search(NOT_THE_GRU.format(name=name) + WORST[name], failure["message"]), failure["message"]
 
 
 @needs_timeout
 @pytest.mark.parametrize("method", ["signal", "thread"])
-def test_speaks_before_pytest_timeout(tmp_path: Path, method: str) -> None:
-    hanging = "candidates:hangs" if method == "signal" else "oracle_hangs:Layer"
-    options = ("--timeout=8", f"--timeout-method={method}", "--parity-timeout=100")
-    outcome = judged(tmp_path, [hanging, "candidates:Right"], *options)
+def test_speaks_before_pytest_timeout(runs: Any, method: str) -> None:
+    (outcome, _), name = runs[method].result(), HANGING[method][0]
     late = "did not return in the time that pytest-timeout gives the test"
     if method == "signal":
-        (failure,) = outcome.verdicts[hanging]["failures"]
+        (failure,) = outcome.verdicts[name]["failures"]
         assert f"forward {late}\n  case: " in failure["message"]
     else:
-        (error,) = outcome.verdicts[hanging]["errors"]
-        assert f"the judge {late} in comparing: nothing is said of {hanging}\n  case: " in error["message"]
+        (error,) = outcome.verdicts[name]["errors"]
+        assert f"the judge {late} in comparing: nothing is said of {name}\n  case: " in error["message"]
     assert outcome.verdicts["candidates:Right"]["verdict"] == "passed"
 
 
-def test_one_that_hangs_is_not_run_for_ever(tmp_path: Path) -> None:
-    outcome = judged(tmp_path, ["candidates:hangs", "candidates:Right"], "-kstate or stacking", "--parity-timeout=3")
+def test_one_that_hangs_is_not_run_for_ever(runs: Any) -> None:
+    outcome, folder = runs["often"].result()
     said = [failure["message"] for failure in outcome.verdicts["candidates:hangs"]["failures"]]
     assert len(said) > 4
     assert sum("not run" in message for message in said) == len(said) - 2
-    assert (tmp_path / "hung").read_text() == ".."
+    assert (folder / "hung").read_text() == ".."
     assert outcome.verdicts["candidates:Right"]["verdict"] == "passed"
 
 

@@ -11,13 +11,18 @@ from torch import nn
 from rnn_parity.bench.plain import PLAIN, PlainGRU, State
 from rnn_parity.bench.right import DECOMPOSED, HALVED
 from rnn_parity.judge import Implementation, ParityError, assert_parity
-from rnn_parity.judge.core.candidate import DTYPES
 from rnn_parity.reference.builtin import LAYERS
 
 # In rotation, so that each dtype takes its part.
 RIGHT = [
-    *((layer, kind, "float64") for kind, layer in LAYERS.items()),
-    *((layer, kind, dtype) for (kind, layer), dtype in zip(PLAIN.items(), list(DTYPES)[1:], strict=True)),
+    *(
+        (layer, kind, dtype)
+        for (kind, layer), dtype in zip(LAYERS.items(), ("float32", "float64", "bfloat16"), strict=True)
+    ),
+    *(
+        (layer, kind, dtype)
+        for (kind, layer), dtype in zip(PLAIN.items(), ("float64", "float16", "float32"), strict=True)
+    ),
 ]
 
 

@@ -86,7 +86,7 @@ def served(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     no_mirror(monkeypatch)
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(mirror))) as server:
         serve_from(f"http://127.0.0.1:{server.server_port}/", monkeypatch)
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()  # seconds until it sees that it is over
         yield
         server.shutdown()
 

@@ -14,8 +14,8 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from rnn_parity import manual
-from rnn_parity.tests.unit.errors import assert_same_class
-from rnn_parity.tests.unit.rounding import assert_same_digits
+from rnn_parity.tests.layers.errors import assert_same_class
+from rnn_parity.tests.layers.rounding import assert_same_digits
 
 KINDS = ["RNN", "GRU", "LSTM"]
 SEQ, BATCH, INPUT, HIDDEN = 5, 3, 2, 4

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnn_parity.manual import GRU, ResetBeforeGRU, gru_cell_reset_before
-from rnn_parity.tests.unit.rounding import assert_same_digits
+from rnn_parity.tests.layers.rounding import assert_same_digits
 
 SEQ, BATCH, INPUT, HIDDEN = 5, 3, 2, 4
 

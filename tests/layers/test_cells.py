@@ -17,7 +17,7 @@ from rnn_parity.manual import (
     rnn_forward_per_sample,
     unroll,
 )
-from rnn_parity.tests.unit.rounding import assert_within, step_bound
+from rnn_parity.tests.layers.rounding import assert_within, step_bound
 
 BATCH, INPUT, HIDDEN, PROJ = 3, 4, 5, 2
 TERMS = INPUT + HIDDEN + 2  # products and biases that make up one gate

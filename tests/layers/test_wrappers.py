@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnn_parity.manual import Bidirectional, Stacked, Unrolled, sequences, unroll
-from rnn_parity.tests.unit.rounding import assert_within, step_bound
+from rnn_parity.tests.layers.rounding import assert_within, step_bound
 
 SEQ, BATCH, FEATURES = 4, 3, 2
 LENGTHS = [4, 2, 1]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from rnn_parity import manual
-from rnn_parity.tests.unit.errors import assert_same_class
-from rnn_parity.tests.unit.rounding import assert_same_digits, assert_within, step_bound
+from rnn_parity.tests.layers.errors import assert_same_class
+from rnn_parity.tests.layers.rounding import assert_same_digits, assert_within, step_bound
 
 KINDS = ["RNNCell", "GRUCell", "LSTMCell"]
 BATCH, INPUT, HIDDEN = 3, 2, 4

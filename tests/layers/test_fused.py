@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from rnn_parity import manual
 from rnn_parity.manual import fused
 from rnn_parity.manual.fused import layers, recurrence
-from rnn_parity.tests.unit.rounding import assert_same_digits
+from rnn_parity.tests.layers.rounding import assert_same_digits
 
 KINDS = ["RNN", "GRU", "LSTM"]
 SEQ, BATCH, INPUT, HIDDEN = 5, 3, 2, 4
