@@ -57,8 +57,9 @@ MISSING = """\
 - The exporter of `torch.onnx.export(dynamo=True)` writes a `nn.RNN` as some nodes for each step, where it has a node
   for a GRU or LSTM: programs of hundreds of steps take minutes.
 - OpenCV has no RNN, and says so.
-- `torch.compile` and AOTInductor, which compile C++ for each number of steps, and ai-edge-litert: not judged yet. What
-  `torch.compile` does to these layers in a few shapes is told [elsewhere](compatibility.md).
+- Inductor compiles C++ for each number of steps of a layer, so it is judged by the layers' cells. What it does to whole
+  layers in a few shapes is told [elsewhere](compatibility.md).
+- ai-edge-litert, beside TensorFlow, which is judged by way of Keras.
 - What installs or contacts something when it is imported; and, here, all that needs a GPU."""
 
 

@@ -123,7 +123,19 @@ PACKAGES = (
                 dtypes=("bfloat16",),
                 asked=("forward", "state", "stacking", "layouts", "relations", "repeatability"),
             ),
-            *each("compile of nn.{KIND}", "torch_layers:compile", "by Inductor, dynamic", **SLOW),
+            *each("compile of nn.{KIND}", "torch_layers:compile", "Dynamo calls it as it is", examples=1),
+            *each(
+                "compile of nn.{KIND}Cell",
+                "torch_layers:compiled_cells",
+                "by Inductor, fullgraph, dynamic, in a loop",
+                **SLOW,
+            ),
+            *each(
+                "AOTInductor of nn.{KIND}Cell",
+                "torch_layers:packaged_cells",
+                "a package for any batch, in a loop, forward alone",
+                **SLOW,
+            ),
         ),
     ),
     Package(

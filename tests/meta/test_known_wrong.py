@@ -54,7 +54,7 @@ ROTATION = [(defect.name, defect.variants[k % len(defect.variants)]) for k, defe
 
 @pytest.fixture
 def _quick_to_shrink(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "SHRINK_SECONDS", 0.5)
+    monkeypatch.setattr(search, "SHRINK_SECONDS", 0.2)
 
 
 @pytest.mark.usefixtures("_quick_to_shrink")

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -38,10 +39,11 @@ class By:
 
 
 def compiled(layer: nn.Module) -> Callable[..., Any]:
-    torch._dynamo.config.allow_rnn = True  # else it calls the layer as it is
+    """Dynamo calls torch.nn's layers as they are, unless told; what it makes of their cells is Inductor's."""
     torch._dynamo.config.recompile_limit = 1000
+    torch._functorch.config.donated_buffer = False  # else no graph can be gone through twice, which it says
     torch._dynamo.reset()
-    return torch.compile(layer, dynamic=True)
+    return torch.compile(layer, dynamic=True, fullgraph=isinstance(layer, nn.RNNCellBase))
 
 
 def functional(layer: nn.Module) -> Callable[..., Any]:
@@ -145,6 +147,9 @@ class PlainLSTM(WithoutOneDNN, nn.LSTM):
     parity_draws_like_builtin = True
 
 
+CELLS_LACK = ("num_layers", "bidirectional", "packed", "dropout", "proj_size", "unbatched", "batch_first")
+
+
 class Cells(nn.Module):
     """One of torch.nn's cells, in a loop."""
 
@@ -176,13 +181,30 @@ def over_weights(cell: nn.Module) -> Callable[..., Any]:
     return step
 
 
+def packaged(cell: nn.Module) -> Callable[..., Any]:
+    """Export a cell for any number of sequences, have AOTInductor make a package of it, and load that."""
+    programs: dict[Any, Any] = {}
+
+    def step(*given: Any) -> Any:
+        # A batch of 1 is a size of its own to export; and a package keeps the weights that it was made with.
+        key = len(given), len(given[0]) == 1, *(parameter._version for parameter in cell.parameters())
+        if key not in programs:
+            batch = None if len(given[0]) == 1 else torch.export.Dim("batch")
+            shapes = torch.utils._pytree.tree_map(lambda t: {0: batch}, given)
+            program = torch.export.export(cell, given, dynamic_shapes=shapes)
+            with tempfile.TemporaryDirectory() as folder:
+                path = torch._inductor.aoti_compile_and_package(program, package_path=f"{folder}/cell.pt2")
+                programs[key] = torch._inductor.aoti_load_package(path)
+        return programs[key](*given)
+
+    return step
+
+
 class ByCells:
     """Adapter: unrolled cells, called by a way of their own."""
 
-    parity_unsupported = ("num_layers", "bidirectional", "packed", "dropout", "proj_size", "unbatched", "batch_first")
-
-    def __init__(self, way: Callable[[nn.Module], Callable[..., Any]]) -> None:
-        self.way = way
+    def __init__(self, way: Callable[[nn.Module], Callable[..., Any]], *unsupported: str) -> None:
+        self.way, self.parity_unsupported = way, (*CELLS_LACK, *unsupported)
 
     def from_builtin(self, builtin: nn.Module) -> nn.Module:
         return Cells(builtin, self.way)
@@ -251,7 +273,8 @@ class Quantizable:
         }
 
 
-compile = By(compiled, "second_order")
+compile = By(compiled)
+compiled_cells, packaged_cells = ByCells(compiled, "second_order"), ByCells(packaged, "only forward")
 functional_call = By(functional)
 checkpoint = By(checkpointed)
 script = By(scripted, "packed")
