@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..core.bounds import CONFIRMING_COPIES, COPIES, Bound, unit_roundoff
-from ..core.call import Call, parameter_gradients, run_tensors, set_mode
+from ..core.call import Call, parameter_gradients, parameters_of, run_tensors, set_mode
 from ..core.candidate import Implementation
 from ..core.case import EARLIER_CALL, Case, tensors_of
 from ..core.check import Check
@@ -155,18 +156,25 @@ def two_losses(implementation: Implementation, case: Case) -> Verdict:
     return verdict
 
 
-def output_changed(implementation: Implementation, case: Case) -> Verdict:
-    """Changing the output in place between forward and backward leaves the gradients right, or makes backward raise.
+def changed_in_place(
+    changed: Callable[[Case, Implementation], str], implementation: Implementation, case: Case
+) -> Verdict:
+    """Changing a tensor in place between forward and backward leaves the gradients right, or makes backward raise.
 
-    What the backward pass needs of the output has to be kept where autograd sees the change.
+    What the backward pass needs of results, arguments and weights has to be kept where autograd sees the change.
     """
     verdict = Verdict(implementation, case)
+
+    def change(tensors: Tensors) -> None:
+        with torch.no_grad():
+            (tensors | parameters_of(layer))[changed(case, implementation)].mul_(2)
+
     with exact_products():
         try:
             layer = candidate(implementation, loaded_builtin(case), case)
             set_mode(layer, case.modes[-1])
             begun = Call(layer, case, tensors_of(case))
-            begun.backward_after(_doubled)
+            begun.backward_after(change)
             found = begun.found() | {
                 f"{n}.grad": g for n, g in parameter_gradients(implementation, layer, case).items()
             }
@@ -184,11 +192,6 @@ def output_changed(implementation: Implementation, case: Case) -> Verdict:
         verdict.findings = compare(limits(CONFIRMING_COPIES), gradients)
     verdict.undetermined = [name for name, bound in limits(COPIES).items() if not bound.determined]
     return verdict
-
-
-def _doubled(results: Mapping[str, Tensor]) -> None:
-    with torch.no_grad():
-        results["output"].mul_(2)
 
 
 def _total(times: int, first: Bound, second: Bound | None = None) -> Bound:
@@ -261,5 +264,8 @@ CUT_AND_CARRY = _relation(cut_and_carry, "cut_and_carry")
 BATCH_PERMUTATION = _relation(batch_permutation, "batch_permutation")
 ONE_BY_ONE = _relation(one_by_one, "one_by_one")
 ABSENT_IS_ZERO = _relation(absent_is_zero, "absent_is_zero")
-OUTPUT_CHANGED = Check(output_changed, by(forms.against_builtin, forms.changed_in_place))
+OUTPUT_CHANGED, ARGUMENT_CHANGED = (
+    Check(partial(changed_in_place, changed), by(forms.against_builtin, forms.changed_in_place(changed)))
+    for changed in (forms.the_output, forms.one_that_is_read)
+)
 TWO_LOSSES = Check(two_losses, by(forms.against_builtin, forms.both_passes))

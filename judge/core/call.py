@@ -222,11 +222,13 @@ class Call:
                 torch.autograd.backward(outputs, cotangents, retain_graph=retain_graph)
 
     def backward_after(self, change: Callable[[dict[str, Tensor]], None]) -> None:
-        """Add the gradients of a loss that was computed before its results were changed in place."""
+        """Add the gradients of a loss that was computed before an argument or a result was changed in place."""
         outputs, cotangents = self.weighted({name: self.tensors[name] for name in self.case.cotangents})
         if outputs:
             loss = torch.stack([(o * c).sum() for o, c in zip(outputs, cotangents, strict=True)]).sum()
-            change({name: r.data if isinstance(r, PackedSequence) else r for name, r in self.results.items()})
+            results = {name: r.data if isinstance(r, PackedSequence) else r for name, r in self.results.items()}
+            change({**self.given, **results})
+            self.before = _snapshot(self.given.items())
             with watched("backward"):
                 torch.autograd.backward(loss)
 

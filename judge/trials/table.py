@@ -118,6 +118,10 @@ TRIALS = (
         "second_order", "equations", SECOND_ORDER, {"gradients", "states", "stack", "layouts", "packed"},
         needs=("gradients", "second_order"), share=0.5,
     ),
+    Trial(
+        "gradients", "an argument changed", relations.ARGUMENT_CHANGED, {"gradients", "stack", "states", "packed"},
+        needs=("gradients",), share=0.5,
+    ),
 )  # fmt: skip
 
 ASPECTS = tuple(dict.fromkeys(trial.aspect for trial in TRIALS))

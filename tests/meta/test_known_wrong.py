@@ -43,6 +43,8 @@ ELSEWHERE = {
     "gradient of weight_hh stops at 256 columns": "gradients",
     "gradient cut every 256 steps": "gradients",
     "gradients of a changed output": "gradients",
+    "gradients of a changed input": "gradients",
+    "gradients of a changed weight": "gradients",
     "tenth layer loads the first": "stacking",
     "one dropout mask for all layers": "dropout",
 }

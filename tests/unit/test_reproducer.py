@@ -300,7 +300,7 @@ def test_a_result_changed_in_place_is_shown_and_right_layers_pass(case: Case) ->
         return torch.nn.utils.rnn.PackedSequence(output.data.tanh(), *output[1:]), h_n
 
     finding, wrong = Finding("input.grad", 1.0, 1e-5), wrong_gru(silent)
-    check = Check(judge, by(forms.changed_in_place))
+    check = Check(judge, by(forms.changed_in_place(forms.the_output)))
     (program,) = check.programs(Verdict(wrong, case, [finding]), 1)
     assert outcome(program, wrong) is None
     assert outcome(program, wrong_gru(noticed)) == ""

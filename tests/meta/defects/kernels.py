@@ -75,6 +75,25 @@ class _Kept(torch.autograd.Function):
         return gradient if now.isnan() or now == ctx.sum else gradient * now / ctx.sum
 
 
+class _Held(torch.autograd.Function):
+    """Return a copy of x; the backward pass relies on x, where autograd does not see it change."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.held, ctx.sum = x, x.sum()
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        now = ctx.held.sum()
+        return gradient if now.isnan() or now == ctx.sum else gradient * now / ctx.sum
+
+
+def _input_held(layer: PlainLayer, right: Right, input: Any) -> Any:
+    x, lengths = right(input)
+    return _Held.apply(x), lengths
+
+
 def _tanh_by_exp(layer: PlainLayer, right: Right, a: Tensor) -> Tensor:
     e = torch.exp(2 * a)
     return torch.where(e.isinf(), e / (e + 1), right(a))
@@ -117,6 +136,10 @@ DEFECTS = (
            forward=_h_n_in_output),
     defect("gradients of a changed output", "near known-defects: an input or state changed in place", ALL,
            pack=lambda layer, right, x, input, lengths: right(_Kept.apply(x), input, lengths)),
+    defect("gradients of a changed input", "near known-defects: an input or state changed in place", ALL,
+           unpack=_input_held),
+    defect("gradients of a changed weight", "near known-defects: an input or state changed in place", ALL,
+           weights=lambda layer, right, suffix: with_weight(right(suffix), "weight_hh", _Held.apply)),
     defect("tanh by exp overflows", "near known-defects: NaN swallowed", ("rnn-tanh", *GATED),
            activation=_tanh_by_exp),
     defect("sigmoid by exp overflows", "near known-defects: NaN swallowed", GATED, sigma=_sigma_by_exp),
