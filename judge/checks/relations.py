@@ -157,41 +157,52 @@ def two_losses(implementation: Implementation, case: Case) -> Verdict:
 
 
 def changed_in_place(
-    changed: Callable[[Case, Implementation], str], implementation: Implementation, case: Case
+    changed: Callable[[Case, Implementation], list[str]], implementation: Implementation, case: Case
 ) -> Verdict:
     """Changing a tensor in place between forward and backward leaves the gradients right, or makes backward raise.
 
     What the backward pass needs of results, arguments and weights has to be kept where autograd sees the change.
     """
     verdict = Verdict(implementation, case)
+    try:
+        with exact_products():
+            came = [_gradients_after(name, implementation, case) for name in changed(case, implementation)]
+    except Misbehaviour as error:
+        verdict.misbehaviour = error
+        return verdict
+    unseen = [gradients for gradients in came if gradients is not None]
+
+    def findings(copies: int) -> list[Finding]:
+        limits = {name: bound for name, bound in case_bounds(case, copies).items() if name.endswith(".grad")}
+        verdict.undetermined = [name for name, bound in limits.items() if not bound.determined]
+        every = [finding for gradients in unseen for finding in compare(limits, gradients)]
+        worst = {finding.tensor: finding for finding in sorted(every, key=lambda finding: finding.ratio)}
+        return sorted(worst.values(), key=lambda finding: -finding.ratio)
+
+    verdict.findings = findings(COPIES)
+    if in_doubt(verdict.findings, case):
+        verdict.findings = findings(CONFIRMING_COPIES)
+    return verdict
+
+
+def _gradients_after(changed: str, implementation: Implementation, case: Case) -> dict[str, Tensor | None] | None:
+    """Return every gradient after a change of the tensor of that name, None where autograd saw it."""
 
     def change(tensors: Tensors) -> None:
         with torch.no_grad():
-            (tensors | parameters_of(layer))[changed(case, implementation)].mul_(2)
+            (tensors | parameters_of(layer))[changed].mul_(2)
 
-    with exact_products():
-        try:
-            layer = candidate(implementation, loaded_builtin(case), case)
-            set_mode(layer, case.modes[-1])
-            begun = Call(layer, case, tensors_of(case))
-            begun.backward_after(change)
-            found = begun.found() | {
-                f"{n}.grad": g for n, g in parameter_gradients(implementation, layer, case).items()
-            }
-        except Misbehaviour as error:
-            if not (isinstance(error, Raised) and error.stage == "backward"):
-                verdict.misbehaviour = error
-            return verdict
-    gradients = {name: None if g is None else g.detach().cpu() for name, g in found.items() if name.endswith(".grad")}
-
-    def limits(copies: int) -> dict[str, Bound]:
-        return {name: bound for name, bound in case_bounds(case, copies).items() if name in gradients}
-
-    verdict.findings = compare(limits(COPIES), gradients)
-    if in_doubt(verdict.findings, case):
-        verdict.findings = compare(limits(CONFIRMING_COPIES), gradients)
-    verdict.undetermined = [name for name, bound in limits(COPIES).items() if not bound.determined]
-    return verdict
+    layer = candidate(implementation, loaded_builtin(case), case)
+    set_mode(layer, case.modes[-1])
+    begun = Call(layer, case, tensors_of(case))
+    try:
+        begun.backward_after(change)
+        found = begun.found() | {f"{n}.grad": g for n, g in parameter_gradients(implementation, layer, case).items()}
+    except Raised as error:
+        if error.stage == "backward":
+            return None
+        raise
+    return {name: None if g is None else g.detach().cpu() for name, g in found.items() if name.endswith(".grad")}
 
 
 def _total(times: int, first: Bound, second: Bound | None = None) -> Bound:
@@ -266,6 +277,6 @@ ONE_BY_ONE = _relation(one_by_one, "one_by_one")
 ABSENT_IS_ZERO = _relation(absent_is_zero, "absent_is_zero")
 OUTPUT_CHANGED, ARGUMENT_CHANGED = (
     Check(partial(changed_in_place, changed), by(forms.against_builtin, forms.changed_in_place(changed)))
-    for changed in (forms.the_output, forms.one_that_is_read)
+    for changed in (forms.the_output, forms.what_is_read)
 )
 TWO_LOSSES = Check(two_losses, by(forms.against_builtin, forms.both_passes))

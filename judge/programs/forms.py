@@ -95,30 +95,28 @@ def second_derivative(
         yield rendered("second_order", parts, finding=finding, **more)
 
 
-def the_output(case: Case, implementation: Implementation) -> str:
+def the_output(case: Case, implementation: Implementation) -> list[str]:
     """Return what is changed where that is the output."""
-    return "output"
+    return ["output"]
 
 
-def one_that_is_read(case: Case, implementation: Implementation) -> str:
-    """Return which argument or weight is changed: another one with another seed."""
-    packed, weights = (
-        case.lengths is not None,
-        case.spec.parameter_shapes() if implementation.from_builtin is None else (),
-    )
-    names = [name for name in inside(case, implementation).given if not (packed and name == "input")]  # packing copies
-    names += [name for name in weights if name.startswith("weight")]
-    return names[case.seed % len(names)] if names else the_output(case, implementation)
+def what_is_read(case: Case, implementation: Implementation) -> list[str]:
+    """Return the arguments and the weights of a layer, each to be changed: another layer with another seed."""
+    own = implementation.from_builtin is None  # an adapter's layer has parameters of other names
+    ends = tuple(case.spec.suffixes(case.seed % case.spec.num_layers)) if own else ()
+    weights = [name for name in case.spec.parameter_shapes() if name.startswith("weight") and name.endswith(ends)]
+    given = inside(case, implementation).given
+    return given[case.lengths is not None :] + (weights if own else [])  # packing copies the input
 
 
-def changed_in_place(changed: Callable[[Case, Implementation], str]) -> Form:
+def changed_in_place(changed: Callable[[Case, Implementation], list[str]]) -> Form:
     """Return the form that compares a gradient after a tensor was changed in place with that of `torch.nn` without."""
 
     def form(case: Case, implementation: Implementation, finding: Finding | None, tries: int = 1) -> Iterator[str]:
         if finding is not None and speaks(case, finding):
             parts = inside(replace(case, modes=case.modes[-1:]), implementation)
-            name = changed(case, implementation)
-            yield rendered("changed_in_place", parts, finding=finding, tries=tries, changed=name)
+            for name in changed(case, implementation):
+                yield rendered("changed_in_place", parts, finding=finding, tries=tries, changed=name)
 
     return form
 

@@ -120,7 +120,7 @@ TRIALS = (
     ),
     Trial(
         "gradients", "an argument changed", relations.ARGUMENT_CHANGED, {"gradients", "stack", "states", "packed"},
-        needs=("gradients",), share=0.5,
+        needs=("gradients",), share=0.6,
     ),
 )  # fmt: skip
 

@@ -1,7 +1,4 @@
-"""torch.utils.checkpoint of an LSTM whose state is changed in place before backward: wrong gradients, in silence.
-
-Without the checkpoint, and of a tensor that is an argument by itself, autograd sees the change and raises.
-"""
+"""torch.utils.checkpoint of an LSTM whose state is changed in place before backward: wrong gradients, in silence."""
 
 import torch
 from torch.utils.checkpoint import checkpoint
