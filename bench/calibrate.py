@@ -124,13 +124,14 @@ def measure(kind: str, dtype: torch.dtype, device: str, index: int, seed: int) -
     return Measured(dict(found.ratios), found.undetermined, dict(found.trials), found.flagged)
 
 
-def tasks(seeds: int, device: str) -> Iterator[tuple[str, torch.dtype, str, int, int]]:
-    """Return the arguments of `measure` that make up so many seeds for each kind and dtype."""
+def tasks(seeds: int, device: str, only: str = "") -> Iterator[tuple[str, torch.dtype, str, int, int]]:
+    """Return the arguments of `measure` that make up so many seeds for each kind and dtype, of trials of that name."""
     for seed in range(seeds):
         for kind in LAYERS:
             for dtype in DTYPES.values():
-                for index in range(len(TRIALS)):
-                    yield kind, dtype, device, index, seed
+                for index, trial in enumerate(TRIALS):
+                    if only in repr(trial):
+                        yield kind, dtype, device, index, seed
 
 
 def _measure(task: tuple[str, torch.dtype, str, int, int]) -> tuple[str, str, Measured]:
@@ -157,6 +158,8 @@ def rows(measured: dict[tuple[str, str], Measured]) -> Iterator[dict[str, Any]]:
         everything = [ratio for ratios in of_dtype.ratios.values() for ratio in ratios]
         for tensor, ratios in {"all": everything, **of_dtype.ratios}.items():
             values = np.asarray(ratios)
+            if not len(values):  # only relations were asked
+                continue
             yield {
                 "dtype": dtype,
                 "tensor": tensor,
@@ -208,10 +211,13 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1, help="how often the cases of the command are drawn")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument("--only", default="", metavar="NAME", help="only trials whose name holds NAME")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     measured: dict[tuple[str, str], Measured] = defaultdict(Measured)
-    todo, start = list(tasks(arguments.seeds, arguments.device)), time.perf_counter()
+    todo, start = list(tasks(arguments.seeds, arguments.device, arguments.only)), time.perf_counter()
+    if not todo:
+        parser.error(f"expected --only to be part of a trial's name, got {arguments.only!r}")
     with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:
         parts = tqdm(pool.imap_unordered(_measure, todo), total=len(todo), unit="chunk", disable=None)
         with contextlib.suppress(KeyboardInterrupt):

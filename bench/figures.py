@@ -107,6 +107,16 @@ class Calibration:
         return ", ".join(f"{share:.2g} in {name}" for name, share in shares.items())
 
 
+class Trials:
+    """How often right layers were judged, and flagged, by trials that were calibrated by themselves."""
+
+    def __init__(self, measured: dict[str, Any]) -> None:
+        self.day = measured["day"]
+        self.verdicts, self.flagged = (
+            f"{sum(row[c] for row in measured['trials']):,}" for c in ("verdicts", "flagged")
+        )
+
+
 class Score:
     """What became of every planted fault; each row of `pairs` is the worst of its seeds."""
 
@@ -233,6 +243,7 @@ def printed(found: dict[str, Any]) -> dict[str, Printed]:
 NAMES: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
     "speed": ("cpu", Speed),
     "calibration": ("calibration-cpu", Calibration),
+    "argument": ("calibration-argument-cpu", Trials),
     "score": ("score-cpu", Score),
     "printed": ("commands", printed),
     "compatibility": ("compatibility", Compatibility),
