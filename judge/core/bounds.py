@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -29,6 +29,7 @@ from ...reference.spec import LayerSpec
 FACTOR = 32.0  # F
 COPIES = 4  # K
 CONFIRMING_COPIES = 64  # before a tensor is called wrong, its spread is taken from this many more runs
+AT_ONCE = 8  # of them, for the sake of memory: at a tile they hold half a GiB; those of a kink are needed together
 KINK = 8.0  # spreads that a right layer's argument of relu may be from the oracle's; the most measured of outputs is 6
 NO_DIGITS = 0.3  # a spread above this share of max|truth| leaves nothing to judge
 
@@ -220,7 +221,20 @@ def bounds(
         seed: of the noise.
         planted: whether NaN or infinity was put in on purpose, and belongs to what is true.
     """
-    return bounds_of(evaluate(spec, weights, inputs, Perturbed(dtype, copies, seed)), dtype, planted)
+    at_once = copies if spec.nonlinearity == "relu" else min(copies, AT_ONCE)
+    found: dict[str, Bound] = {}
+    for part in range(-(-copies // at_once)):
+        results = evaluate(spec, weights, inputs, Perturbed(dtype, at_once, seed + part))
+        found = {name: _wider(bound, found.get(name)) for name, bound in bounds_of(results, dtype, planted).items()}
+    return found
+
+
+def _wider(bound: Bound, other: Bound | None) -> Bound:
+    """Return what allows the runs of both."""
+    if other is None:
+        return bound
+    spread, within_range = max(bound.spread, other.spread), bound.within_range and other.within_range
+    return replace(bound, spread=spread, within_range=within_range)
 
 
 def bounds_of(results: Mapping[str, Array], dtype: torch.dtype, planted: bool = False) -> dict[str, Bound]:
