@@ -132,7 +132,7 @@ def test_the_state_passed_on_is_detached(kind: str, sampling: str) -> None:
     ("kind", "implementation", "sampling"),
     [
         ("GRU", RESET_BEFORE, "random"),
-        ("GRU", "builtin", "sequential"),
+        pytest.param("GRU", "builtin", "sequential", marks=pytest.mark.slow),
         ("RNN", "manual", "random"),
         ("LSTM", "manual", "sequential"),
     ],
