@@ -132,8 +132,9 @@ def two_losses(implementation: Implementation, case: Case) -> Verdict:
             first.backward()
             if not case.seed % 2:
                 second.backward()
-            of_first, of_second = first.found(), second.found()
-            of_both = {f"{name}.grad": g for name, g in parameter_gradients(implementation, layer, case).items()}
+            of_first, of_second = _gradients(first.found()), _gradients(second.found())
+            of_parameters = parameter_gradients(implementation, layer, case)
+            of_both = _gradients({f"{name}.grad": gradient for name, gradient in of_parameters.items()})
         except Misbehaviour as error:
             verdict.misbehaviour = error
             return verdict
@@ -202,6 +203,11 @@ def _gradients_after(changed: str, implementation: Implementation, case: Case) -
         if error.stage == "backward":
             return None
         raise
+    return _gradients(found)
+
+
+def _gradients(found: Mapping[str, Tensor | None]) -> dict[str, Tensor | None]:
+    """Return what is a gradient, on the CPU, where it is compared."""
     return {name: None if g is None else g.detach().cpu() for name, g in found.items() if name.endswith(".grad")}
 
 
