@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..checks import dropout, relations
+from ..checks import autograd, dropout, relations
 from ..checks.equations import EQUATIONS, packed
 from ..checks.interface import POINTS
 from ..checks.nonfinite import PLANTS, planted
@@ -19,11 +19,11 @@ TRIALS = (
     Trial("forward", "equations", EQUATIONS, {"states", "modes"}, tiles=True),
     Trial("gradients", "equations", EQUATIONS, {"gradients", "states", "modes"}, needs=("gradients",), tiles=True),
     Trial(
-        "gradients", "output changed", relations.OUTPUT_CHANGED, {"gradients", "stack", "states", "layouts", "packed"},
+        "gradients", "output changed", autograd.OUTPUT_CHANGED, {"gradients", "stack", "states", "layouts", "packed"},
         needs=("gradients",), share=0.5,
     ),
     Trial(
-        "gradients", "two losses", relations.TWO_LOSSES, {"gradients", "stack", "states", "layouts", "packed"},
+        "gradients", "two losses", autograd.TWO_LOSSES, {"gradients", "stack", "states", "layouts", "packed"},
         needs=("gradients",), share=0.5,
     ),
     Trial(
@@ -119,7 +119,7 @@ TRIALS = (
         needs=("gradients", "second_order"), share=0.5,
     ),
     Trial(
-        "gradients", "an argument changed", relations.ARGUMENT_CHANGED, {"gradients", "stack", "states", "packed"},
+        "gradients", "an argument changed", autograd.ARGUMENT_CHANGED, {"gradients", "stack", "states", "packed"},
         needs=("gradients",), share=0.6,
     ),
 )  # fmt: skip

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from rnn_parity.judge import Case, JudgeError, ParityError, assert_parity, replay
-from rnn_parity.judge.checks import dropout, relations, repeat
+from rnn_parity.judge.checks import autograd, dropout, relations, repeat
 from rnn_parity.judge.checks.equations import judge
 from rnn_parity.judge.core.candidate import implementation_from
 from rnn_parity.judge.core.verdict import case_bounds
@@ -92,7 +92,7 @@ def test_nan_and_both_infinities_are_three_things(layer: type[nn.RNN]) -> None:
     assert all(judge(implementation_from(nn.RNN, "rnn"), case).ok for case in cases)
 
 
-@pytest.mark.parametrize("check", [relations.TIME_REVERSAL, relations.TWO_LOSSES, relations.OUTPUT_CHANGED])
+@pytest.mark.parametrize("check", [relations.TIME_REVERSAL, autograd.TWO_LOSSES, autograd.OUTPUT_CHANGED])
 def test_what_the_dtype_cannot_tell_is_counted(check: Any) -> None:
     # Saturating weights and many steps: bfloat16 carries no digits.
     spec = LayerSpec("rnn", 3, 4, bidirectional=True)
