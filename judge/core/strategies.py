@@ -36,8 +36,6 @@ TILES = {
     "past": st.just(1025),
     "past, the other": st.just(1025),
 }
-# The oracle's time grows with its square; a projection is of one feature less.
-PAST_HIDDEN = {"past": st.just(513), "past, the other": st.just(514)}
 
 # What makes tanh or sigmoid overflow where they are computed by exp, and leaves the sums themselves within the range.
 OVERFLOWING = {torch.float64: 2000.0, torch.float32: 300.0, torch.bfloat16: 300.0, torch.float16: 64.0}
@@ -81,7 +79,7 @@ def _cases(
     stretched = draw(st.sampled_from(stretches))
     how, _, size = (stretched or "").rpartition(" ")
     tiled = how in TILES
-    spec = draw(specs(implementation, vary, stretched, fixed))
+    spec = draw(specs(implementation, dtype, vary, stretched, fixed))
     # At a tile a state is read, whether one is given or not.
     few = st.integers(2 if tiled else 1, 2 if tiled else 3 if size == "num_layers" else 7)
     seq_len = draw(TILES.get(how, LONG) if size == "seq_len" else few)
@@ -129,6 +127,15 @@ def past_tiles(implementation: Implementation) -> tuple[str, ...]:
     return ("past", "past, the other") if other is not None and implementation.supports(other) else ("past",)
 
 
+def past_hidden(dtype: torch.dtype) -> dict[str, st.SearchStrategy[int]]:
+    """Return hidden sizes past the largest tile, of which a projection takes one less.
+
+    Time grows with their square, and in float64 the oracle has no fast products: there 512 is the tile.
+    """
+    largest = 512 if dtype == torch.float64 else 1024
+    return {"past": st.just(largest + 1), "past, the other": st.just(largest + 2)}
+
+
 def within_means(implementation: Implementation, case: Case) -> Case:
     """Leave out of a case what the implementation declares unsupported, where another case would ask nothing."""
     supports, changes = implementation.supports, dict[str, Any]()
@@ -147,6 +154,7 @@ def within_means(implementation: Implementation, case: Case) -> Case:
 def specs(
     draw: st.DrawFn,
     implementation: Implementation,
+    dtype: torch.dtype,
     vary: Set[str] = VARIATIONS,
     stretched: str | None = None,
     fixed: Mapping[str, Any] | None = None,
@@ -156,6 +164,7 @@ def specs(
     Args:
         draw: Hypothesis's.
         implementation: what is judged.
+        dtype: of its tensors.
         vary: "stack" draws layers and directions, "layouts" draws batch_first.
         stretched: as for `cases`.
         fixed: options that are not drawn.
@@ -164,7 +173,7 @@ def specs(
     how, _, size = (stretched or "").rpartition(" ")
     options: dict[str, Any] = {
         name: draw(past.get(how, TILES.get(how, WIDE)) if name == size else st.integers(2 if how in TILES else 1, 6))
-        for name, past in (("input_size", {}), ("hidden_size", PAST_HIDDEN))
+        for name, past in (("input_size", {}), ("hidden_size", past_hidden(dtype)))
     }
     if supports("no_bias"):
         options["bias"] = not draw(_one_in(4))

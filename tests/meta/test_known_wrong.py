@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from rnn_parity.bench.plain import PlainGRU
 from rnn_parity.judge import ASPECTS, ParityError, assert_parity
 from rnn_parity.judge.trials import search
 from rnn_parity.tests.meta.defects import DEFECTS, PLANTED, TOPICS
@@ -115,6 +116,22 @@ class Unrepeatable(torch.nn.GRU):
 def test_a_fault_that_comes_and_goes_is_caught() -> None:
     error = verdict_on(Unrepeatable, "gru")
     assert not error.verdict.ok
+
+
+class Tiled(PlainGRU):
+    """A product that has as many columns as a block of a GPU has threads."""
+
+    def weights(self, suffix: str) -> dict[str, torch.Tensor]:
+        w = super().weights(suffix)
+        return w | {
+            "weight_hh": torch.nn.functional.pad(w["weight_hh"][:, :1024], (0, max(0, self.spec.hidden_size - 1024)))
+        }
+
+
+@pytest.mark.slow
+def test_a_fault_past_1024_hidden_features_is_caught_in_float32() -> None:
+    with pytest.raises(ParityError, match="is not the GRU"):
+        assert_parity(Tiled, "gru", dtype="float32", aspects="forward", examples=32)
 
 
 class Loud(torch.nn.GRU):

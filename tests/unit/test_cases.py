@@ -132,8 +132,9 @@ def test_each_size_is_once_past_the_largest_tile(trial: Trial, dtype: torch.dtyp
             assert max(case.seq_len for case in own) > 1024
             assert max(case.batch for case in own) > 1024
             assert max(case.spec.input_size for case in own) > 1024
-            assert max(case.spec.hidden_size for case in own) > 512
-            assert max(case.spec.state_size for case in own) > 512
+            largest = 512 if dtype == torch.float64 else 1024  # in float64 the oracle's time forbids more
+            assert max(case.spec.hidden_size for case in own) > largest
+            assert max(case.spec.state_size for case in own) > largest
 
 
 def test_states_and_biases_are_distinct_and_not_zero() -> None:
