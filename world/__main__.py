@@ -1,6 +1,6 @@
 """Judge the recurrent layers that people ship.
 
-    python -m rnn_parity.world                          # all of them: half an hour and 6 GB
+    python -m rnn_parity.world                          # all of them: an hour of two cores, and 6 GB
     python -m rnn_parity.world keras flax               # those of some packages
     python -m rnn_parity.world --envs FOLDER            # keep the environments there, and use those that are there
 

@@ -154,6 +154,7 @@ PACKAGES = (
                 "torch.onnx.export(dynamo=True)",
                 "gru lstm",
                 examples=1,
+                asked=("forward", "state", "nonfinite"),
             ),
         ),
     ),
