@@ -297,11 +297,9 @@ def test_a_project_with_tests_of_its_own_is_no_obstacle(pytester: pytest.Pyteste
     result.assert_outcomes(passed=1, deselected=result.parseoutcomes().get("deselected", 0))
 
 
-def test_works_from_an_empty_folder_and_in_parallel(pytester: pytest.Pytester) -> None:
-    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-    result = pytester.runpytest_subprocess(
-        *QUICK, "-n", "2", "--parity-implementation=rnn=torch.nn:RNN", "-k", "forward or layouts"
-    )
+def test_works_from_an_empty_folder(pytester: pytest.Pytester) -> None:
+    named = "--parity-implementation=rnn=torch.nn:RNN"
+    result = pytester.runpytest_subprocess(*QUICK, named, "-k", "forward or layouts")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["torch.nn:RNN * rnn * cpu * float64 *pass"])
 

@@ -134,7 +134,7 @@ def test_the_state_passed_on_is_detached(kind: str, sampling: str) -> None:
         ("GRU", RESET_BEFORE, "random"),
         pytest.param("GRU", "builtin", "sequential", marks=pytest.mark.slow),
         ("RNN", "manual", "random"),
-        ("LSTM", "manual", "sequential"),
+        pytest.param("LSTM", "manual", "sequential", marks=pytest.mark.slow),
     ],
     ids=["reset-before", "GRU", "RNN", "LSTM"],
 )

@@ -38,6 +38,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     np.testing.assert_allclose(together["loss_per_step"][:5], alone["loss_per_step"][:5], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_task_that_cannot_share_a_batch_says_so(tmp_path: Path) -> None:
     done = run(*TORCHRUN, "-m", "rnn_parity.tasks.hello", "--device", "cpu", "--out", str(tmp_path))
     assert done.returncode != 0
