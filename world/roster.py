@@ -80,7 +80,7 @@ COMPILED: dict[str, Any] = {  # JAX compiles for every shape anew
     "examples": 1,
     "asked": ("forward", "gradients", "state"),
 }
-SLOW: dict[str, Any] = {"dtypes": FLOAT32, "examples": 1, "asked": ("forward", "gradients")}  # C++ for each length
+SLOW: dict[str, Any] = {"dtypes": FLOAT32, "examples": 1, "asked": ("forward", "gradients")}  # C++ for each size
 ALIVE = "with biases, in training mode: else it ends the process, or raises"
 KERAS = (
     Entry("SimpleRNN", "rnn", "keras_layers:SimpleRNN", "stacked, Bidirectional, masks"),
