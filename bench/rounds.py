@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from scipy.stats import quantile_test
 
 ROUND_SECONDS = 2e-3  # a call shorter than this is repeated within a round
 MIN_ROUNDS = 6  # the fewest whose smallest and largest hold the median in 95 % of all cases
@@ -32,6 +31,8 @@ def ratio(ours: list[float], base: list[float]) -> Ratio:
         ours: seconds of each round, NaN for one sat out.
         base: likewise, of the call to divide by.
     """
+    from scipy.stats import quantile_test  # takes as long to import as some processes of the gate measure
+
     quotients = np.asarray(ours) / np.asarray(base)
     quotients = quotients[np.isfinite(quotients)]
     interval = quantile_test(quotients, q=1.0, p=0.5).confidence_interval(0.95)

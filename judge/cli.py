@@ -6,9 +6,10 @@ rnn-parity judge                       judge the layers that this project has by
 rnn-parity tasks                       list the tasks
 rnn-parity tasks hello                 train one, with the built-in layer and the one by hand
 rnn-parity bench --out times           time the layers side by side
+rnn-parity gate --base origin/main     is this branch slower, dearer or less right than what it left?
 rnn-parity --version                   print the version
 
-`--help` after the name of a task, or after bench, lists its options. What follows the layers to judge is for pytest:
+`--help` after the name of a task, bench or gate lists its options. What follows the layers to judge is for pytest:
 
 --parity-dtype float64                 judge in one precision of four; wrong equations show in this one
 --parity-device cuda                   judge on one device; without it on all that are here
@@ -112,6 +113,13 @@ def bench(arguments: Sequence[str]) -> int:
     return run("rnn_parity.bench.compare", arguments)
 
 
+def gate(arguments: Sequence[str]) -> int:
+    """Compare the working tree with the commit that its branch left."""
+    package("rnn_parity.bench")
+    status: int = import_module("rnn_parity.bench.gate.command").main(arguments)
+    return status
+
+
 def package(name: str) -> Any:
     """Return a package by name: the judge imports neither of those that need an extra.
 
@@ -131,7 +139,7 @@ def run(module: str, arguments: Sequence[str]) -> int:
     return 0
 
 
-COMMANDS = {"judge": judge, "tasks": tasks, "bench": bench}
+COMMANDS = {"judge": judge, "tasks": tasks, "bench": bench, "gate": gate}
 
 if __name__ == "__main__":
     sys.exit(main())
