@@ -55,7 +55,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--quick", action="store_true", help="no judge, no instruction counts, small shapes; in 3 minutes")
     add("--only", nargs="+", choices=CHECKS, metavar="CHECK", help=f"of {', '.join(CHECKS)}")
     add("--minutes", type=float, help=f"at most (default {MINUTES:g}, quick {QUICK_MINUTES:g})")
-    add("--tolerance", type=float, default=3.0, metavar="PERCENT", help="slowdown let pass (default %(default)s)")
+    add("--tolerance", type=float, default=5.0, metavar="PERCENT", help="slowdown let pass (default %(default)s)")
     add("--threads", type=int, default=1, help="of PyTorch (default %(default)s)")
     add("--counts", type=Path, default=Path("gate-counts.json"), metavar="FILE",
         help="accepted counts, committed with what changes them (default %(default)s)")

@@ -33,9 +33,10 @@ class Comparison:
         """Return the aggregates that look slower."""
         return [name for name, finding in self.findings.items() if finding.answer == Answer.REGRESSION]
 
-    def decided(self) -> bool:
-        """Whether more blocks could change nothing."""
-        return not self.noisy() and all(f.answer != Answer.UNDECIDED for f in self.findings.values())
+    def enough(self) -> bool:
+        """Whether no more blocks are needed: all is fine, or there is something to measure again."""
+        answers = {finding.answer for finding in self.findings.values()}
+        return not self.noisy() and (Answer.REGRESSION in answers or answers == {Answer.FINE})
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def _until_decided(take: Take, aggregates: Sequence[str], rule: Rule) -> Compari
         if len(blocks) < LOOKS[0]:
             return Comparison(tuple(blocks), {}, {})
         found = _judged(blocks, aggregates, rule)
-        if found.decided() or len(blocks) < look:
+        if found.enough() or len(blocks) < look:
             break
     return found
 
