@@ -3,7 +3,7 @@
 import sys
 from importlib.util import find_spec
 
-NEEDS = ("cpuinfo", "matplotlib", "pytest_benchmark", "tqdm")
+NEEDS = ("cpuinfo", "filelock", "matplotlib", "pytest_benchmark", "ruptures", "tqdm")
 
 if missing := [name for name in NEEDS if find_spec(name) is None]:
     line = f"the benchmarks need {', '.join(missing)}: pip install 'rnn-parity[bench]'"

@@ -77,8 +77,10 @@ def append(path: Path, records: Iterable[Record]) -> list[str]:
         What was set aside and where, a line for each; mostly none.
 
     Raises:
-        HistoryError: the file cannot be written.
+        HistoryError: the file cannot be written, or is of a newer version.
     """
+    if path.exists():
+        read(path)
     text = "".join(json.dumps(asdict(record)) + "\n" for record in records)
     try:
         with FileLock(f"{path}.lock"), path.open("a+b") as file:

@@ -7,6 +7,7 @@ rnn-parity tasks                       list the tasks
 rnn-parity tasks hello                 train one, with the built-in layer and the one by hand
 rnn-parity bench --out times           time the layers side by side
 rnn-parity gate --base origin/main     is this branch slower, dearer or less right than what it left?
+rnn-parity history FILE --out times    draw what the gate measured, commit by commit
 rnn-parity --version                   print the version
 
 `--help` after the name of a task, bench or gate lists its options. What follows the layers to judge is for pytest:
@@ -120,6 +121,13 @@ def gate(arguments: Sequence[str]) -> int:
     return status
 
 
+def history(arguments: Sequence[str]) -> int:
+    """Draw what the gate has measured, commit by commit."""
+    package("rnn_parity.bench")
+    status: int = import_module("rnn_parity.bench.history").main(arguments)
+    return status
+
+
 def package(name: str) -> Any:
     """Return a package by name: the judge imports neither of those that need an extra.
 
@@ -139,7 +147,7 @@ def run(module: str, arguments: Sequence[str]) -> int:
     return 0
 
 
-COMMANDS = {"judge": judge, "tasks": tasks, "bench": bench, "gate": gate}
+COMMANDS = {"judge": judge, "tasks": tasks, "bench": bench, "gate": gate, "history": history}
 
 if __name__ == "__main__":
     sys.exit(main())

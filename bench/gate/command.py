@@ -25,6 +25,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from cpuinfo import get_cpu_info  # comes with pytest-benchmark
+
 from rnn_parity.bench.gate import exact, verdicts
 from rnn_parity.bench.gate.compare import Timing, compared
 from rnn_parity.bench.gate.outcome import Outcome
@@ -33,6 +36,7 @@ from rnn_parity.bench.gate.plan import OURS, QUICK_SHAPES, SHAPES, Layer, Plan, 
 from rnn_parity.bench.gate.rule import Answer
 from rnn_parity.bench.gate.sides import Side, git, merge_base, prepared, snapshot
 from rnn_parity.bench.gate.workplace import GateError, Workplace, workplace
+from rnn_parity.bench.history import HistoryError, append
 from rnn_parity.judge.core.candidate import ImplementationError, parse_implementation
 
 STATUS = {Answer.FINE: 0, Answer.REGRESSION: 1, Answer.UNDECIDED: 3}
@@ -60,6 +64,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--counts", type=Path, default=Path("gate-counts.json"), metavar="FILE",
         help="accepted counts, committed with what changes them (default %(default)s)")
     add("--write-counts", action="store_true", help="write the counts of the working tree to that file, and end")
+    add("--history", type=Path, metavar="FILE", help="append what was timed of head, where it is committed")
     add("--json", type=Path, metavar="FILE", help="write what was found, with every process that was timed")
     add("--keep", type=Path, metavar="FOLDER", help="keep what pytest-benchmark wrote of each process")
     # fmt: on
@@ -68,6 +73,10 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     chosen.only = chosen.only or (("counts", "times") if chosen.quick else CHECKS)
     if chosen.base is None and not chosen.write_counts:
         parser.error("expected --base REV, such as --base origin/main")
+    for name in ("history", "json"):
+        path = getattr(chosen, name)
+        if path is not None and not path.parent.is_dir():
+            raise GateError(f"expected a folder for --{name}, got {path.parent}, which is none")
     if chosen.minutes <= 0 or not 0 < chosen.tolerance < 100 or chosen.threads < 1:
         parser.error("--minutes and --tolerance must be more than 0, --threads at least 1")
     return chosen
@@ -76,12 +85,10 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the gate, print what it found, and return its exit status."""
     try:
-        chosen = options(arguments)
+        return gate(options(arguments))
     except SystemExit as ended:
-        return USAGE_ERROR if ended.code else 0
-    try:
-        return gate(chosen)
-    except (GateError, ImplementationError) as error:
+        return USAGE_ERROR if ended.code == 2 else int(ended.code or 0)  # 2 is what argparse says
+    except (GateError, HistoryError, ImplementationError) as error:
         print(f"rnn-parity gate: {' '.join(str(error).split())}", file=sys.stderr)
         return USAGE_ERROR
 
@@ -106,7 +113,27 @@ def gate(chosen: argparse.Namespace) -> int:
     print("\n".join(outcome.lines()))
     if chosen.json is not None:
         write_whole(chosen.json, json.dumps(outcome.record()) + "\n")
+    if chosen.history is not None:
+        keep(chosen.history, outcome, both[HEAD].commit, plan)
     return STATUS[outcome.answer()]
+
+
+def keep(path: Path, outcome: Outcome, commit: str, plan: Plan) -> None:
+    """Append what was timed of head to a history, where head is a commit that others can have."""
+    if commit != git("rev-parse", "HEAD"):
+        print(f"{path}: nothing appended, the working tree is not committed")
+        return
+    fingerprint = {
+        "cpu": get_cpu_info().get("brand_raw", "unknown"),
+        "gpu": torch.cuda.get_device_name() if plan.device == "cuda" else None,
+        "torch": torch.__version__,
+        "threads": plan.threads,
+        "precision": "float32",
+        "shapes": "; ".join(str(shape) for shape, _ in plan.shapes),
+    }
+    records = outcome.history(commit, fingerprint)
+    notes = append(path, records)
+    print("\n".join([*notes, f"{path}: {len(records)} records appended"]))
 
 
 class Gate:
@@ -131,6 +158,7 @@ class Gate:
         plan = replace(
             plan, aggregates=[a for a in plan.aggregates if a.layer in layers and a.step in base[str(a.layer)]]
         )
+        found.counts = exact.totals_of({str(layer): head[str(layer)] for layer in layers})
         if "counts" in self.chosen.only and layers:
             found.changes = self._changes(both, plan, (base, head), accepted)
         if "verdicts" in self.chosen.only and not found.dearer():

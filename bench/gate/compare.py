@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from rnn_parity.bench.gate.pairs import Block
-from rnn_parity.bench.gate.rule import LOOKS, Answer, Finding, Rule
+from rnn_parity.bench.gate.rule import LOOKS, LOOKS_AGAIN, Answer, Finding, Rule
 
 Take = Callable[[Sequence[str]], Block | None]  # measures aggregates; None where the time is up
 
@@ -73,19 +73,21 @@ def compared(take: Take, take_again: Take, aggregates: Sequence[str], tolerance:
         aggregates: what to measure.
         tolerance: the slowdown that is let pass.
     """
-    rule = Rule(tolerance, len(aggregates) * len(LOOKS))
-    first = _until_decided(take, aggregates, rule)
+    first = _until_enough(take, aggregates, tolerance, LOOKS)
     suspects = first.suspects()
-    return Timing(first, _until_decided(take_again, suspects, rule) if suspects and not first.noisy() else None)
+    if not suspects or first.noisy():
+        return Timing(first, None)
+    return Timing(first, _until_enough(take_again, suspects, tolerance, LOOKS_AGAIN))
 
 
-def _until_decided(take: Take, aggregates: Sequence[str], rule: Rule) -> Comparison:
+def _until_enough(take: Take, aggregates: Sequence[str], tolerance: float, looks: Sequence[int]) -> Comparison:
+    rule = Rule(tolerance, len(aggregates) * len(looks))
     blocks: list[Block] = []
     found = Comparison((), {}, {})
-    for look in LOOKS:
+    for look in looks:
         while len(blocks) < look and (block := take(aggregates)):
             blocks.append(block)
-        if len(blocks) < LOOKS[0]:
+        if len(blocks) < looks[0]:
             return Comparison(tuple(blocks), {}, {})
         found = _judged(blocks, aggregates, rule)
         if found.enough() or len(blocks) < look:

@@ -75,6 +75,21 @@ def cells_of(counts: Mapping[str, Any]) -> Cells:
     }
 
 
+def totals_of(counts: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """Return counts by aggregate, added up over the shapes; of the bytes, which are there in turn, the most."""
+    found: dict[str, dict[str, int]] = {}
+    for layer, steps in counts.items():
+        for step, shapes in steps.items():
+            of = list(shapes.values())
+            found[f"{layer} {step}"] = {
+                "operator_calls": sum(sum(count["operators"].values()) for count in of),
+                "multiply_adds": sum(count["multiply_adds"] for count in of),
+                "peak_bytes": max(count["peak_bytes"] for count in of),
+                "saved_bytes": max(count["saved_bytes"] for count in of),
+            }
+    return found
+
+
 def add_instructions(place: Workplace, sides: Sequence[Side], plan: Plan, cells: Sequence[Cells]) -> None:
     """Count the instructions of each aggregate in the smallest shape too, where valgrind is installed.
 

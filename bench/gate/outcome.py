@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Any
+
+import numpy as np
+from scipy.stats import quantile_test
 
 from rnn_parity.bench.gate.compare import Comparison, Timing
 from rnn_parity.bench.gate.exact import Change
 from rnn_parity.bench.gate.rule import LOOKS, Answer, Finding
+from rnn_parity.bench.history import Record
 
 VERSION = 1  # of the record
 
@@ -24,6 +31,7 @@ class Outcome:
         changes: counts that differ.
         lost: what passed at base and is wrong at head.
         timing: None where the rest was enough.
+        counts: of head, totals over the shapes by aggregate.
         seconds: how long it took.
     """
 
@@ -34,6 +42,7 @@ class Outcome:
     changes: list[Change] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     timing: Timing | None = None
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
     seconds: float = 0.0
 
     def dearer(self) -> list[Change]:
@@ -91,6 +100,29 @@ class Outcome:
             "changes": [change._asdict() for change in self.changes],
             "timing": timing and {"first": _record(timing.first), "second": timing.second and _record(timing.second)},
         }
+
+    def history(self, commit: str, fingerprint: dict[str, Any]) -> list[Record]:
+        """Return what is worth keeping of head: nothing where it was not timed."""
+        blocks = self.timing.first.blocks if self.timing else ()
+        date = datetime.now(UTC).isoformat(timespec="seconds")
+        return [
+            Record(
+                commit,
+                date,
+                name,
+                *_ratio([head[name] for block in blocks for head in block.of("B")]),
+                counts,
+                fingerprint,
+            )
+            for name, counts in self.counts.items()
+            if blocks
+        ]
+
+
+def _ratio(logs: Sequence[float]) -> tuple[float, float, float, int]:
+    interval = quantile_test(logs, p=0.5).confidence_interval(0.95)
+    middle, low, high = (math.exp(log) for log in (np.median(logs), interval.low, interval.high))
+    return middle, low, high, len(logs)
 
 
 def _record(comparison: Comparison) -> dict[str, Any]:

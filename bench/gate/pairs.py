@@ -32,16 +32,17 @@ class Block(NamedTuple):
     order: str  # "ABBA" or "BAAB", A being base
     processes: tuple[Ratios, ...]
 
-    def _of(self, side: str) -> list[Ratios]:
+    def of(self, side: str) -> list[Ratios]:
+        """Return both processes of "A" or "B", in order."""
         return [process for letter, process in zip(self.order, self.processes, strict=True) if letter == side]
 
     def pairs(self, aggregate: str) -> list[float]:
         """Return log(head / base) of both pairs."""
-        return [head[aggregate] - base[aggregate] for base, head in zip(self._of("A"), self._of("B"), strict=True)]
+        return [head[aggregate] - base[aggregate] for base, head in zip(self.of("A"), self.of("B"), strict=True)]
 
     def control(self, aggregate: str) -> float:
         """Return log(base / base) of its two processes of base, the later over the earlier."""
-        earlier, later = self._of("A")
+        earlier, later = self.of("A")
         return later[aggregate] - earlier[aggregate]
 
 

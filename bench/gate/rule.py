@@ -11,6 +11,7 @@ import numpy as np
 from scipy.stats import quantile_test, wilcoxon
 
 LOOKS = (6, 9, 12, 18, 24)  # blocks, of two pairs each, after which the rule is asked
+LOOKS_AGAIN = (4, 6, 9, 12)  # likewise, of what is measured again: fewer aggregates are a less strict level
 LEVEL = 0.05  # of calling one of all aggregates slower that is just within the tolerance; it is asked twice
 
 
