@@ -20,7 +20,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ from rnn_parity.bench.history import HistoryError, append
 from rnn_parity.judge.core.candidate import ImplementationError, parse_implementation
 
 STATUS = {Answer.FINE: 0, Answer.REGRESSION: 1, Answer.UNDECIDED: 3}
-USAGE_ERROR = 4
+USAGE_ERROR, INTERRUPTED = 4, 130
 CHECKS = ("counts", "verdicts", "times")
 MINUTES, QUICK_MINUTES = 10.0, 3.0
 FIRST = 0.75  # of the time, at most, until the first comparison ends; the rest is for what looks slower
@@ -88,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return gate(options(arguments))
     except SystemExit as ended:
         return USAGE_ERROR if ended.code == 2 else int(ended.code or 0)  # 2 is what argparse says
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except (GateError, HistoryError, ImplementationError) as error:
         print(f"rnn-parity gate: {' '.join(str(error).split())}", file=sys.stderr)
         return USAGE_ERROR
@@ -151,9 +152,7 @@ class Gate:
     def outcome(self, both: Mapping[str, Side], plan: Plan, accepted: exact.Cells) -> Outcome:
         """Run the checks that are chosen."""
         found = Outcome(str(both[BASE]), str(both[HEAD]), self.chosen.tolerance / 100)
-        with ThreadPoolExecutor() as pool:
-            counts = pool.map(lambda side: exact.counts_of(self.place, both[side], plan), (BASE, HEAD))
-            base, head = counts
+        base, head = self.place.each(lambda side: exact.counts_of(self.place, both[side], plan), (BASE, HEAD))
         layers = _comparable(base, head, found)
         plan = replace(
             plan, aggregates=[a for a in plan.aggregates if a.layer in layers and a.step in base[str(a.layer)]]
@@ -178,7 +177,8 @@ class Gate:
 
     def _lost(self, both: Mapping[str, Side], layers: Sequence[Layer]) -> list[str]:
         head = verdicts.judged(self.place, both[HEAD], layers)
-        return verdicts.lost(verdicts.judged(self.place, both[BASE], verdicts.wrong(head)), head)
+        wrong = verdicts.wrong(head)
+        return verdicts.lost(verdicts.judged(self.place, both[BASE], wrong), head) if wrong else []
 
     def _timing(self, both: Mapping[str, Side], plan: Plan) -> Timing:
         now = time.monotonic()
@@ -194,7 +194,8 @@ class Gate:
             if isinstance(steps, str):
                 raise GateError(f"{head}: {layer}: {steps}")
         cells = [exact.cells_of(counts)]
-        exact.add_instructions(self.place, (head,), plan, cells)
+        if not self.chosen.quick:
+            exact.add_instructions(self.place, (head,), plan, cells)
         exact.write_accepted(self.chosen.counts, cells[0])
         print(f"{self.chosen.counts}: counts of {head}")
         return 0

@@ -8,7 +8,6 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,10 +100,10 @@ def add_instructions(place: Workplace, sides: Sequence[Side], plan: Plan, cells:
     """
     if shutil.which("valgrind") is None:
         return
-    with ThreadPoolExecutor() as pool:  # what is counted is not timed: all sides at once
-        for of_side, found in zip(cells, pool.map(lambda side: _instructions(place, side, plan), sides), strict=True):
-            for cell, count in found.items():
-                of_side[cell][INSTRUCTIONS] = count
+    counts = place.each(lambda side: _instructions(place, side, plan), sides)  # not timed, so all sides at once
+    for of_side, found in zip(cells, counts, strict=True):
+        for cell, count in found.items():
+            of_side[cell][INSTRUCTIONS] = count
 
 
 def _instructions(place: Workplace, side: Side, plan: Plan) -> dict[str, int]:

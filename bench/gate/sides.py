@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,9 +103,7 @@ def prepared(commits: Mapping[str, str], place: Workplace) -> dict[str, Side]:
         tree = place.folder / name / "tree"
         git("worktree", "add", "--quiet", "--detach", str(tree), commit)
         sides[name] = Side(name, commit, [place.folder / name / "site", tree / inside])
-    with ThreadPoolExecutor() as pool:
-        for _ in pool.map(lambda side: _install(side, place.folder / side.name / "tree", place), sides.values()):
-            pass
+    place.each(lambda side: _install(side, place.folder / side.name / "tree", place), sides.values())
     return sides
 
 

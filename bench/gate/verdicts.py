@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from rnn_parity.bench.gate.plan import Layer
 from rnn_parity.bench.gate.sides import Side, last_line
@@ -21,8 +19,7 @@ Verdicts = dict[Layer, dict[str, str]]  # by layer and aspect: passed, failed, e
 
 def judged(place: Workplace, side: Side, layers: Sequence[Layer]) -> Verdicts:
     """Judge layers in float64, each in a process of its own, as many at once as there are cores."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(layers, pool.map(lambda layer: _judged(place, side, layer), layers), strict=True))
+    return dict(zip(layers, place.each(lambda layer: _judged(place, side, layer), layers), strict=True))
 
 
 def _judged(place: Workplace, side: Side, layer: Layer) -> dict[str, str]:

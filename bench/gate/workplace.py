@@ -9,15 +9,19 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
 # Runs beside the gate. Where the gate ends, be it killed, its end of the pipe is closed.
 SWEEP = "from rnn_parity.bench.gate.workplace import sweep; sweep()"
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class GateError(Exception):
@@ -34,6 +38,7 @@ class Workplace:
 
     def __init__(self, folder: Path, sweeper: subprocess.Popen[str]) -> None:
         self.folder, self._sweeper = folder, sweeper
+        self._running: set[int] = set()
 
     def _tell(self, line: object) -> None:
         assert self._sweeper.stdin is not None
@@ -47,14 +52,30 @@ class Workplace:
         process = subprocess.Popen(
             command, **piped, text=True, errors="replace", env=env, cwd=cwd or self.folder, start_new_session=True
         )
+        self._running.add(process.pid)
         self._tell(process.pid)
         try:
             output, _ = process.communicate()
         except BaseException:
             end(process.pid)
             raise
+        self._running.discard(process.pid)
         self._tell(-process.pid)
         return subprocess.CompletedProcess(command, process.returncode, output)
+
+    def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """Call a function that runs commands for several items, as many at once as there are cores.
+
+        The first that raises, or an interrupt, ends the others.
+        """
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            try:
+                return list(pool.map(function, items))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for pid in tuple(self._running):
+                    end(pid)
+                raise
 
 
 @contextlib.contextmanager

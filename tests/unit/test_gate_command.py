@@ -1,5 +1,6 @@
 """The gate as a user runs it, on a small repository of layers: what it says, its exit status, and what it leaves."""
 
+import contextlib
 import json
 import os
 import signal
@@ -235,7 +236,9 @@ def test_a_gate_that_is_killed_leaves_nothing(repository: Path, tmp_path: Path, 
 def started(pid: int) -> list[psutil.Process]:
     """The children of a gate, once one of them counts or measures."""
     children = psutil.Process(pid).children(recursive=True)
-    return children if any("rnn_parity.bench.gate.counts" in child.cmdline() for child in children) else []
+    with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since, as pip's do
+        return children if any("rnn_parity.bench.gate.counts" in child.cmdline() for child in children) else []
+    return []
 
 
 def wait_for(condition: Callable[[], Any]) -> Any:
