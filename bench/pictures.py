@@ -54,7 +54,7 @@ def verdicts(judged: dict[str, Any]) -> Figure:
             held.scatter(x, y, s=100, linewidth=0, **(FAILS if failed else HOLDS))
         for verdict in rows[name]:
             if verdict["worst"]:
-                ratio = min(verdict["worst"]["ratio"], HUGE)
+                ratio = min(float(verdict["worst"]["ratio"]), HUGE)
                 colour = (FAILS if ratio > 1 else HOLDS)["color"]
                 errors.scatter(ratio, y, s=45, color=colour, alpha=0.8, linewidth=0, marker=DTYPES[verdict["dtype"]])
     held.set_xticks(range(len(aspects)), [aspect.replace("_", " ") for aspect in aspects], rotation=40, ha="left")

@@ -30,7 +30,7 @@ def record(
         and a failing {"message", "reproducer"}.
     """
     verdicts = [verdict for verdict in report["verdicts"] if verdict["cases"]] if report else []
-    worst = max((v["worst"] for v in verdicts if v["worst"]), key=lambda worst: worst["ratio"], default=None)
+    worst = max((v["worst"] for v in verdicts if v["worst"]), key=lambda worst: float(worst["ratio"]), default=None)
     failures = [dict(f, dtype=v["dtype"]) for v in verdicts for f in v["failures"]]
     return {
         "id": f"{package.called}-{entry.name}-{entry.kind}".replace(" ", "-").replace(":", "-"),
@@ -42,7 +42,7 @@ def record(
         "dtypes": [verdict["dtype"] for verdict in verdicts],
         "cases": sum(verdict["cases"] for verdict in verdicts),
         "seconds": seconds,
-        "worst": worst and {"tensor": worst["tensor"], "ratio": float(f"{worst['ratio']:.3g}")},
+        "worst": worst and {"tensor": worst["tensor"], "ratio": float(f"{float(worst['ratio']):.3g}")},
         "aspects": {aspect: _said(aspect, entry, verdicts) for aspect in ASPECTS},
         "without": sorted({feature for verdict in verdicts for feature in verdict["without"]}),
         "shown": _shown(failures),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from . import options
-from .stash import DEADLINE, FIXTURE, PROBES, RECORD, REPORT
+from .stash import CLOSING, DEADLINE, FIXTURE, PROBES, RECORD, REPORT
 
 if TYPE_CHECKING:
     from ..core.candidate import Implementation
@@ -127,16 +127,19 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("parity")
         for line in config.stash[REPORT].lines():
             terminalreporter.write_line(line, red="FAIL" in line or "ERROR" in line)
+        for line in config.stash.get(CLOSING, ()):
+            terminalreporter.write_line(line, bold=True)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the verdicts, and fail where every test was skipped: nothing judged is nothing passed."""
+    """Write what is asked for, and fail where every test was skipped: nothing judged is nothing passed."""
     config = session.config
     if REPORT not in config.stash or hasattr(config, "workerinput"):
         return
+    from .ending import leave
+
     report = config.stash[REPORT]
-    if config.option.parity_json is not None:
-        report.write(config.option.parity_json)
+    leave(config, report)
     if report.nothing_judged() and session.exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.USAGE_ERROR

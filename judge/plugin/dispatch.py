@@ -9,10 +9,11 @@ from itertools import islice
 
 import pytest
 
+from ..core.results import ERROR, FAILED, PASSED, UNSUPPORTED
 from ..trials.question import Question
 from ..trials.search import asked
 from ..trials.table import ASPECTS
-from ..trials.trial import ERROR, FAILED, PASSED, UNSUPPORTED, Outcome, Trial
+from ..trials.trial import Outcome, Trial
 from ..worker.parent import Workers
 from .report import first_line, report_of
 from .stash import DEADLINE, FIXTURE, HISTORIES, PROBES, RECORD, SUBJECTS, WORKERS

@@ -20,6 +20,10 @@ def add(parser: pytest.Parser) -> None:
     option("--parity-examples", metavar="N", type=int, help="cases for each trial (default: 50, half but in float64)")
     option("--parity-seed", metavar="N", type=int, default=0, help="which cases are drawn (default: 0)")
     option("--parity-json", metavar="FILE", type=Path, help="write the verdicts to FILE")
+    option("--parity-report", metavar="FOLDER", type=Path,
+           help="write a page of the verdicts, the verdicts, and reproducers that run, into FOLDER")
+    option("--parity-progress", action="store_true",
+           help="show how far the judging is on a terminal with -q, too; rnn-parity judge adds it")
     option("--parity-timeout", metavar="SECONDS", type=float, default=60.0,
            help="a layer that does not return for so long has hung (default: 60, and as much more past 256 steps)")
     option("--parity-memory", metavar="GIB", type=float, default=4.0,
@@ -43,6 +47,12 @@ def check(config: pytest.Config) -> None:
             raise pytest.UsageError(f"--parity-{name} must be more than 0, got {value:g}")
     if option.parity_json is not None:
         _require_writable(option.parity_json)
+    if option.parity_report is not None:
+        from ..page.writing import unwritable
+
+        fault = unwritable(option.parity_report)
+        if fault is not None:
+            raise pytest.UsageError(f"--parity-report {fault}")
 
 
 def _require_writable(path: Path) -> None:

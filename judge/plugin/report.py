@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 import platform
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -17,16 +15,13 @@ import torch
 from ...reference.spec import KINDS
 from ..core.bounds import COPIES, FACTOR, longdouble_is_wider
 from ..core.candidate import DTYPES
+from ..core.results import ERROR, FAILED, PASSED, UNSUPPORTED, WORDS, result_of
+from ..page.said import command_line
+from ..page.verdicts import SUBJECT, VERSION, added_up, of_record
 from ..trials.table import ASPECTS
-from ..trials.trial import ERROR, FAILED, PASSED, UNSUPPORTED
 from .stash import REPORT
 from .subjects import INTERFACE, missing_devices
 
-RESULTS = (FAILED, ERROR, PASSED, UNSUPPORTED)  # the first there is among several speaks for all
-WORDS = {FAILED: "FAIL", ERROR: "ERROR", PASSED: "pass", UNSUPPORTED: "unsupp."}
-
-SUBJECT = ("implementation", "kind", "device", "dtype")
-COUNTS = ("cases", "tensors", "undetermined", "builtin_faults", "refused", "seconds", "printed")
 NOTED = 50_000  # bytes printed
 
 Record = dict[str, Any]
@@ -56,6 +51,8 @@ def header(seed: int) -> dict[str, Any]:
         "factor": FACTOR,
         "copies": COPIES,
         "seed": seed,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command_line(),
     }
 
 
@@ -81,10 +78,7 @@ class Report:
 
     def verdicts(self) -> list[dict[str, Any]]:
         """Return one verdict per implementation, kind, device and dtype, the most precise dtype first."""
-        groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
-        for record in self.records.values():
-            groups[tuple(record[key] for key in SUBJECT)].append(record)
-        return [_verdict(groups[key]) for key in sorted(groups, key=_in_order)]
+        return added_up(of_record(record) for record in sorted(self.records.values(), key=_in_order))
 
     def lines(self) -> list[str]:
         """Return the terminal summary: a table, then what it leaves open."""
@@ -114,44 +108,15 @@ class Report:
             lines.append("ERROR: expected at least one test that judges something, got only skipped ones")
         return [line.rstrip() for line in lines]
 
-    def write(self, path: Path) -> None:
-        """Write header and verdicts as JSON, whole or not at all."""
-        partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        partial.write_text(json.dumps({"header": self.header, "verdicts": self.verdicts()}, indent=2) + "\n")
-        os.replace(partial, path)
+    def document(self) -> dict[str, Any]:
+        """Return what `--parity-json` writes."""
+        return {"version": VERSION, "header": self.header, "verdicts": self.verdicts()}
 
 
-def _in_order(key: tuple[str, ...]) -> tuple[Any, ...]:
-    implementation, kind, device, dtype = key
-    return device, KINDS.index(kind), implementation, list(DTYPES).index(dtype)
-
-
-def _verdict(records: list[Record]) -> dict[str, Any]:
-    trials: dict[str, Counter[str]] = defaultdict(Counter)
-    for record in records:
-        trials[record["aspect"]][record["result"]] += 1
-    return {
-        **{key: records[0][key] for key in SUBJECT},
-        "verdict": _result(sum(trials.values(), Counter())),
-        "aspects": {aspect: _result(counts) for aspect, counts in trials.items()},
-        "trials": trials,
-        **{key: sum(r.get(key, 0) for r in records) for key in COUNTS},
-        "worst": max((r["worst"] for r in records if r.get("worst")), key=lambda w: w["ratio"], default=None),
-        "reasons": sorted({r["reason"] for r in records if r["reason"]}),
-        "faults": sorted({r["fault"] for r in records if r.get("fault")}),
-        "dialect": records[0]["dialect"],
-        "unsupported": sorted({feature for r in records for feature in r.get("unsupported", ())}),
-        "without": sorted({feature for r in records for feature in r.get("without", ())}),
-        "left_out": sorted({name for r in records for name in r.get("left_out", ())}),
-        "failures": _said(records, FAILED),
-        "errors": _said(records, ERROR),
-    }
-
-
-def _said(records: list[Record], result: str) -> list[Record]:
-    return [
-        {key: r[key] for key in ("aspect", "trial", "message", "reproducer")} for r in records if r["result"] == result
-    ]
+def _in_order(record: Record) -> tuple[Any, ...]:
+    implementation, kind, device, dtype = (record[key] for key in SUBJECT)
+    aspect = (*ASPECTS, INTERFACE).index(record["aspect"])
+    return device, KINDS.index(kind), implementation, list(DTYPES).index(dtype), aspect
 
 
 def first_line(message: str | None) -> str:
@@ -170,10 +135,6 @@ def _causes(verdicts: list[dict[str, Any]]) -> list[str]:
         for said, aspects in causes.items()
         if len(aspects) > 1
     ]
-
-
-def _result(counts: Counter[str]) -> str:
-    return next(result for result in RESULTS if counts[result])
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
@@ -196,7 +157,7 @@ def _held(counts: Counter[str]) -> str:
     """Return what several trials of an aspect came to, and of how many that is true, where it is not of all."""
     if not counts:
         return "-"
-    result = _result(counts)
+    result = result_of(counts)
     of = "" if counts[result] == counts.total() else f" {counts[result]} of {counts.total()}"
     return WORDS[result] + of
 

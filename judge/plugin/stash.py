@@ -17,5 +17,6 @@ SUBJECTS: pytest.StashKey[list[Subject]] = pytest.StashKey()
 PROBES: pytest.StashKey[dict[str, dict[str, Any]]] = pytest.StashKey()  # what importing came to, by the option
 WORKERS: pytest.StashKey[Workers] = pytest.StashKey()
 REPORT: pytest.StashKey[Any] = pytest.StashKey()  # the Report of `report`, which imports this file
+CLOSING: pytest.StashKey[list[str]] = pytest.StashKey()  # lines to end the summary with
 HISTORIES: pytest.StashKey[dict[str, Any]] = pytest.StashKey()  # the History of `dispatch`, by subject
 DEADLINE: pytest.StashKey[float] = pytest.StashKey()  # of a test, on the clock of time.monotonic

@@ -11,8 +11,9 @@ from ...reference.builtin import LAYERS
 from ..checks.interface import Point
 from ..core.candidate import Implementation, implementation_from
 from ..core.guard import BUILTIN, on_behalf_of, watched
+from ..core.results import FAILED, PASSED, UNSUPPORTED
 from ..programs.proof import error_of
-from .trial import FAILED, PASSED, UNSUPPORTED, Outcome, Tally
+from .trial import Outcome, Tally
 
 NO_CONSTRUCTOR = "an adapter has no constructor of torch.nn's"
 

@@ -21,12 +21,13 @@ from ..core.candidate import Implementation, implementation_from
 from ..core.case import Case
 from ..core.guard import BUILTIN, Streams, begins, on_behalf_of
 from ..core.misbehaviour import OfAdapter, Raised, Seeded
+from ..core.results import ERROR, FAILED, PASSED, UNSUPPORTED
 from ..core.strategies import cases, within_means
 from ..core.verdict import ParityError, Verdict
 from .question import Question
 from .reproducer import replayed, reproducer
 from .schedule import Block, blocks
-from .trial import ERROR, FAILED, PASSED, UNSUPPORTED, Outcome, Tally, Trial
+from .trial import Outcome, Tally, Trial
 
 SHRINK_SECONDS = 3.0  # for Hypothesis to make a failing case smaller
 SIMPLIFY_SECONDS = 1.0  # for trying each part of it at its plainest

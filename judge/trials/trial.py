@@ -11,9 +11,8 @@ import torch
 from ..core.candidate import Implementation, most_precise
 from ..core.case import Case
 from ..core.check import Check
+from ..core.results import EDGES, bin_of
 from ..core.verdict import Finding, Verdict
-
-PASSED, FAILED, UNSUPPORTED, ERROR = "passed", "failed", "unsupported", "error"
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,6 +73,7 @@ class Tally:
         cases: judged.
         tensors: judged in them.
         undetermined: tensors for which the dtype carried no digits.
+        ratios: how many of the tensors judged came how near to their bound, see `results.EDGES`.
         left_out: gradients that an adapter does not give.
         worst: the finding nearest to its bound, or furthest beyond it.
         builtin_faults: cases in which the built-in is wrong.
@@ -85,6 +85,7 @@ class Tally:
     cases: int = 0
     tensors: int = 0
     undetermined: int = 0
+    ratios: list[int] = field(default_factory=lambda: [0] * (len(EDGES) + 1))
     left_out: set[str] = field(default_factory=set)
     worst: Finding | None = None
     builtin_faults: int = 0
@@ -97,6 +98,8 @@ class Tally:
         self.cases += 1
         self.tensors += len(verdict.findings)
         self.undetermined += len(verdict.undetermined)
+        for finding in verdict.findings:
+            self.ratios[bin_of(finding.ratio)] += 1
         self.left_out |= set(verdict.left_out)
         if verdict.refused is not None:
             self.refused, self.refusal = self.refused + 1, verdict.refused

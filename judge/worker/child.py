@@ -19,9 +19,10 @@ import torch
 
 from ..core.candidate import Implementation, ImplementationError, implementation_from, require_buildable_somewhere
 from ..core.guard import CANDIDATE, JUDGE, begins, listen, restored
+from ..core.results import FAILED
 from ..trials.search import asked
 from ..trials.table import trial_named
-from ..trials.trial import FAILED, Outcome
+from ..trials.trial import Outcome
 from .messages import Answer, Declared, Fault, Probe, Run, Target
 
 ORPHANED = 600  # seconds past its time limit after which a process ends even if its interpreter has stopped

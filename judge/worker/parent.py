@@ -27,10 +27,11 @@ from ..core.candidate import Implementation
 from ..core.case import Case
 from ..core.guard import CANDIDATE, JUDGE
 from ..core.misbehaviour import Ended
+from ..core.results import ERROR, FAILED
 from ..core.verdict import Verdict
 from ..trials.reproducer import replayed, reproducer
 from ..trials.table import trial_named
-from ..trials.trial import ERROR, FAILED, Outcome, Trial
+from ..trials.trial import Outcome, Trial
 from . import child
 from .messages import Declared, Fault, Probe, Run, Target
 

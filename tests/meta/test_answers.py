@@ -20,7 +20,7 @@ from rnn_parity.judge.trials import search
 from rnn_parity.judge.trials.reproducer import reproducer
 from rnn_parity.judge.trials.schedule import blocks
 from rnn_parity.judge.trials.table import TRIALS, trial_named
-from rnn_parity.judge.trials.trial import ERROR, FAILED, UNSUPPORTED
+from rnn_parity.judge.core.results import ERROR, FAILED, UNSUPPORTED
 from rnn_parity.reference import LayerSpec
 from rnn_parity.reference.builtin import LAYERS
 from rnn_parity.tests.meta.defects import PLANTED

@@ -2,7 +2,8 @@
 
 from rnn_parity.judge.plugin.dispatch import ALIKE, History
 from rnn_parity.judge.trials.table import trial_named
-from rnn_parity.judge.trials.trial import ERROR, FAILED, PASSED, Outcome
+from rnn_parity.judge.core.results import ERROR, FAILED, PASSED
+from rnn_parity.judge.trials.trial import Outcome
 
 FORWARD, PACKED = trial_named("forward", "equations"), trial_named("packed", "equations")
 

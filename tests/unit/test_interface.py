@@ -12,7 +12,8 @@ from rnn_parity.judge.programs.proof import error_of
 from rnn_parity.judge.trials.question import Question
 from rnn_parity.judge.trials.search import asked
 from rnn_parity.judge.trials.table import ASPECTS, QUESTIONS, trial_named, trials_of
-from rnn_parity.judge.trials.trial import FAILED, PASSED, UNSUPPORTED, Outcome
+from rnn_parity.judge.core.results import FAILED, PASSED, UNSUPPORTED
+from rnn_parity.judge.trials.trial import Outcome
 
 PLACE = (torch.float64, "cpu")
 # Conformance judges those of `manual`; here its types are checked, and checked before it looks itself.
