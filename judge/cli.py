@@ -69,7 +69,7 @@ def judge(arguments: Sequence[str]) -> int:
         return main(["--help"])
     layers = list(takewhile(lambda argument: not argument.startswith("-"), arguments))
     named = [option for layer in layers for option in ("--parity-implementation", implementation(layer))]
-    quiet = ["-q", "--no-header", "--tb=short", "-rN", "-p", "no:cacheprovider", "-p", "no:benchmark", "-o", "addopts="]
+    quiet = ["-q", "--parity-progress", "--no-header", "--tb=short", "-rN", "-p", "no:cacheprovider", "-p", "no:benchmark", "-o", "addopts="]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = folder  # which is else .hypothesis, here
         sys.path.insert(0, os.getcwd())

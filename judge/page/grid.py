@@ -12,6 +12,7 @@ from .said import Layer, layers_of
 from .verdicts import Document, finite
 
 LONGEST = 600  # letters of a message that the page keeps
+MOST = 300_000  # letters of messages and programs that it keeps in all: the files have the rest
 AXIS = (-4, -2, 0, 2, 4)  # of the distribution: powers of ten that are labelled
 
 Programs = Mapping[str, Path]
@@ -41,6 +42,7 @@ def records(document: Document, programs: Programs) -> dict[str, Any]:
         "dtypes": listing.dtypes,
         "devices": listing.devices,
         "cells": [cell for layer in range(len(grid["layers"])) for cell in listing.cells(layer)],
+        "tensors": list(listing.tensors),
         "failures": listing.failures,
         "notes": [[_place(layer, grid), _notes(layer)] for layer in grid["layers"] if _notes(layer)],
     }
@@ -52,6 +54,8 @@ class _Listing:
         self.dtypes = list(dict.fromkeys(verdict["dtype"] for verdict in verdicts))
         self.devices = list(dict.fromkeys(verdict["device"] for verdict in verdicts))
         self.failures: list[list[Any]] = []
+        self.letters = 0
+        self.tensors: dict[str, int] = {}
 
     def cells(self, layer: int) -> list[list[Any]]:
         """Return the records behind a row: a list for each aspect, dtype and device."""
@@ -70,25 +74,34 @@ class _Listing:
             self.devices.index(verdict["device"]),
             [verdict["trials"][aspect].get(result, 0) for result in RESULTS],
             *(measured[key] for key in ("cases", "tensors", "undetermined")),
-            finite([worst["tensor"], *(_short(worst[key]) for key in ("ratio", "error", "limit"))]) if worst else 0,
-            measured["ratios"] if measured["tensors"] else 0,
+            self._worst(worst) if worst else 0,
+            _without_ends(measured["ratios"]) if measured["tensors"] else 0,
             self._failed(verdict, aspect),
         ]
 
+    def _worst(self, worst: Mapping[str, Any]) -> Any:
+        tensor = self.tensors.setdefault(worst["tensor"], len(self.tensors))
+        return finite([tensor, *(float(f"{worst[key]:.3g}") for key in ("ratio", "error", "limit"))])
+
     def _failed(self, verdict: Mapping[str, Any], aspect: str) -> list[int]:
-        """List what failed behind a cell, with the first program in full, and return the places in the list."""
+        """List what failed behind a cell, the first in full, and return the places in the list."""
         failed = [f for f in (*verdict["failures"], *verdict["errors"]) if f["aspect"] == aspect]
         places = range(len(self.failures), len(self.failures) + len(failed))
         for number, failure in enumerate(failed):
             text = failure["reproducer"] or ""
             file = self.programs[text].name if text in self.programs else ""
             message = (failure["message"] or "")[:LONGEST]
-            self.failures.append([failure["trial"], message, file, "" if number else text])
+            if number or self.letters > MOST:
+                message, text = message.partition("\n")[0], ""
+            self.letters += len(message) + len(text)
+            self.failures.append([failure["trial"], message, file, text])
         return list(places)
 
 
-def _short(number: float) -> float:
-    return float(f"{number:.3g}")
+def _without_ends(counts: Sequence[int]) -> list[int]:
+    """Return the place of the first count that is not 0, and the counts from there to the last such."""
+    there = [place for place, count in enumerate(counts) if count]
+    return [there[0], *counts[there[0] : there[-1] + 1]] if there else [0]
 
 
 def _place(layer: Layer, grid: dict[str, Any]) -> int:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.axis import Axis
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from .others import Figure, Found, Section
 from .svg import COLOURS, FAINT, INK, colour_of, figure, inline, style
@@ -35,9 +36,7 @@ def _ratios(record: dict[str, Any], place: int) -> Figure:
                 found = [(y, timed[s, step][arm]) for y, s in enumerate(settings) if arm in timed.get((s, step), {})]
                 _intervals(panel, found, arm, colour_of(arm, number))
             panel.set_xscale("log", base=2)
-            for axis in (panel.xaxis,):
-                axis.set_major_formatter(ScalarFormatter())
-                axis.set_minor_formatter(NullFormatter())
+            _plain(panel.xaxis)
             panel.set(title=step, xlabel="time / built-in's")
         panels[0].set_yticks(range(len(settings)), settings)
         panels[0].set_ylim(len(settings) - 0.5, -0.5)
@@ -62,6 +61,12 @@ def _intervals(panel: Axes, found: Sequence[tuple[int, dict[str, float]]], arm: 
     panel.errorbar(median, y, xerr=spread, fmt="o", markersize=3.5, linewidth=1, color=colour, label=arm)
 
 
+def _plain(axis: Axis) -> None:
+    """Label a logarithmic axis with plain numbers."""
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def tasks(records: Found) -> Section:
     """Return the curves of each task: the loss of each step and the metric of each epoch, of all implementations."""
     ordered = sorted(records, key=lambda record: str(record["task"]))
@@ -76,7 +81,7 @@ def _curves(runs: Sequence[dict[str, Any]], place: int) -> Figure:
         panels = np.atleast_1d(drawn.subplots(1, 1 + several))
         for number, run in enumerate(runs):
             # Of equal curves each later one is thinner and dashed, so that all of them show.
-            line = {"linewidth": (4, 1.5, 1.5)[number % 3], "linestyle": ("-", "--", ":")[number % 3]}
+            line = {"linewidth": (3, 1.2, 1.2)[number % 3], "linestyle": ("-", "--", ":")[number % 3]}
             line |= {"color": colour_of(run["implementation"], number), "label": run["implementation"]}
             panels[0].plot(*_thinned(run["loss_per_step"]), **line)
             if several:
@@ -85,6 +90,7 @@ def _curves(runs: Sequence[dict[str, Any]], place: int) -> Figure:
         losses = np.concatenate([run["loss_per_step"] for run in runs])
         if losses.min() > 0 and losses.max() > 8 * np.median(losses):
             panels[0].set_yscale("log")
+            _plain(panels[0].yaxis)
         panels[0].set(xlabel="step", ylabel=runs[0]["loss"])
         panels[0].legend()
         title = f"{runs[0]['task']}: {runs[0]['title']}"
@@ -131,7 +137,7 @@ def _needs(record: dict[str, Any], place: int) -> Figure:
             label = {"p99": "99 %"}.get(name, name)
             panel.plot([row[name] for row in rows], range(len(rows)), marker, color=COLOURS[colour], label=label)
         panel.set_xscale("log", base=2)
-        panel.xaxis.set_major_formatter(ScalarFormatter())
+        _plain(panel.xaxis)
         panel.set_yticks(range(len(rows)), [row["dtype"] for row in rows])
         panel.set_ylim(len(rows) - 0.5, -0.5)
         panel.set_xlabel("error over what rounding does to the equations")

@@ -6,6 +6,7 @@ collected or a parity option is given.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,18 @@ def pytest_configure(config: pytest.Config) -> None:
         from .dispatch import subjects
 
         subjects(config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Where there is a terminal, have a line on it that says how far the judging is."""
+    config = session.config
+    if sys.stderr.isatty():
+        from .progress import Progress, wanted
+
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and wanted(config):
+            config.pluginmanager.register(Progress(reporter))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
