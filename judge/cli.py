@@ -8,6 +8,7 @@ rnn-parity tasks hello                 train one, with the built-in layer and th
 rnn-parity bench --out times           time the layers side by side
 rnn-parity gate --base origin/main     is this branch slower, dearer or less right than what it left?
 rnn-parity history FILE --out times    draw what the gate measured, commit by commit
+rnn-parity merge *.json --report all   join the verdicts of several runs; --json FILE writes them, too
 rnn-parity --version                   print the version
 
 `--help` after the name of a task, bench or gate lists its options. What follows the layers to judge is for pytest:
@@ -17,11 +18,13 @@ rnn-parity --version                   print the version
 --parity-examples 200                  draw more cases; --parity-seed 1 draws others
 --parity-interface                     judge names, initial values and errors too
 --parity-json verdicts.json            write the verdicts
+--parity-report parity                 write a page of them, parity/index.html, and programs that show what fails
 -k "forward or packed"                 judge some aspects
 -x                                     stop at the first fault
 -n 2                                   use two processes, where pytest-xdist is installed
 
-Exit status of judge: 0 where the layers are right, 1 where one is wrong, 4 where the command cannot be followed.
+Exit status of judge and merge: 0 where the layers are right, 1 where one is wrong, 4 where the command cannot be
+followed.
 """
 
 import os
@@ -69,7 +72,19 @@ def judge(arguments: Sequence[str]) -> int:
         return main(["--help"])
     layers = list(takewhile(lambda argument: not argument.startswith("-"), arguments))
     named = [option for layer in layers for option in ("--parity-implementation", implementation(layer))]
-    quiet = ["-q", "--parity-progress", "--no-header", "--tb=short", "-rN", "-p", "no:cacheprovider", "-p", "no:benchmark", "-o", "addopts="]
+    quiet = [
+        "-q",
+        "--parity-progress",
+        "--no-header",
+        "--tb=short",
+        "-rN",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:benchmark",
+        "-o",
+        "addopts=",
+    ]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = folder  # which is else .hypothesis, here
         sys.path.insert(0, os.getcwd())
@@ -128,6 +143,19 @@ def history(arguments: Sequence[str]) -> int:
     return status
 
 
+def merge(arguments: Sequence[str]) -> int:
+    """Join files of verdicts into one report."""
+    if set(arguments) & {"-h", "--help"}:
+        return main(["--help"])
+    from .page.merging import merge as joined
+    from .page.verdicts import NotVerdicts
+
+    try:
+        return 0 if joined(arguments) else pytest.ExitCode.TESTS_FAILED
+    except NotVerdicts as error:
+        raise UsageError(f"merge: {error}") from error
+
+
 def package(name: str) -> Any:
     """Return a package by name: the judge imports neither of those that need an extra.
 
@@ -147,7 +175,7 @@ def run(module: str, arguments: Sequence[str]) -> int:
     return 0
 
 
-COMMANDS = {"judge": judge, "tasks": tasks, "bench": bench, "gate": gate, "history": history}
+COMMANDS = {"judge": judge, "merge": merge, "tasks": tasks, "bench": bench, "gate": gate, "history": history}
 
 if __name__ == "__main__":
     sys.exit(main())

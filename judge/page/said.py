@@ -75,7 +75,10 @@ def sentence(verdicts: Sequence[Mapping[str, Any]]) -> str:
     if wrong:
         named = "; ".join(f"{layer.name} {layer.fails()}" for layer in wrong[:NAMED])
         more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
-        return f"{named}{more}." if len(layers) == 1 else f"{len(wrong)} of {len(layers)} layers are wrong: {named}{more}."
+        if len(layers) == 1:
+            return f"{named}."
+        are = "is" if len(wrong) == 1 else "are"
+        return f"{len(wrong)} of {len(layers)} layers {are} wrong: {named}{more}."
     if unclear:
         named = "; ".join(f"{layer.name} in {', '.join(layer.with_result(ERROR))}" for layer in unclear[:NAMED])
         return f"The judge came to no verdict on {named}."

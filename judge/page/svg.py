@@ -25,7 +25,7 @@ VARIABLES = {
     COLOURS["fused"]: "var(--plot-2)",
     **{colour: f"var(--plot-{place})" for place, colour in enumerate(MORE, 3)},
 }
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # as Matplotlib types it from one version to the next
     **{f"{name}.color": INK for name in ("text", "xtick", "ytick")},
     **{f"axes.{name}color": INK for name in ("label", "title")},
     **{"axes.edgecolor": FAINT, "grid.color": FAINT, "grid.linewidth": 0.6, "axes.grid": True},

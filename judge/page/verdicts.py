@@ -1,6 +1,6 @@
 """The verdicts as JSON: how records add up to them, how files of them are written, read and merged.
 
-docs/verdicts.schema.json says what stands in such a file.
+verdicts.schema.json says what stands in such a file.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Progress:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count the test and its cases."""
-        record = next((record for name, record in report.user_properties if name == RECORD), None)
+        record: Any = next((record for name, record in report.user_properties if name == RECORD), None)
         if self.bar is None or record is None or report.when != "call":
             return
         self.done += 1

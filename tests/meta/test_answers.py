@@ -15,12 +15,12 @@ from rnn_parity.judge import Case, JudgeError, ParityError, assert_parity, repla
 from rnn_parity.judge.checks import autograd, dropout, relations, repeat
 from rnn_parity.judge.checks.equations import judge
 from rnn_parity.judge.core.candidate import implementation_from
+from rnn_parity.judge.core.results import ERROR, FAILED, UNSUPPORTED
 from rnn_parity.judge.core.verdict import case_bounds
 from rnn_parity.judge.trials import search
 from rnn_parity.judge.trials.reproducer import reproducer
 from rnn_parity.judge.trials.schedule import blocks
 from rnn_parity.judge.trials.table import TRIALS, trial_named
-from rnn_parity.judge.core.results import ERROR, FAILED, UNSUPPORTED
 from rnn_parity.reference import LayerSpec
 from rnn_parity.reference.builtin import LAYERS
 from rnn_parity.tests.meta.defects import PLANTED

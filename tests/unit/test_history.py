@@ -1,8 +1,8 @@
 """What later tests of a subject are spared by what earlier ones came to."""
 
+from rnn_parity.judge.core.results import ERROR, FAILED, PASSED
 from rnn_parity.judge.plugin.dispatch import ALIKE, History
 from rnn_parity.judge.trials.table import trial_named
-from rnn_parity.judge.core.results import ERROR, FAILED, PASSED
 from rnn_parity.judge.trials.trial import Outcome
 
 FORWARD, PACKED = trial_named("forward", "equations"), trial_named("packed", "equations")

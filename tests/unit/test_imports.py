@@ -18,7 +18,7 @@ FOLDERS = {
     "world": {"reference", "manual", "judge", "tasks", "bench", "tests"},
 }
 # Each part of the judge may import those before it; the last are on top of all.
-JUDGE = ("core", "programs", "checks", "trials", "worker", "plugin", "api", "top")
+JUDGE = ("core", "programs", "checks", "trials", "worker", "page", "plugin", "api", "top")
 SIDE_BY_SIDE = ("plugin", "api")
 
 
@@ -82,6 +82,12 @@ def test_the_judge_imports_downward() -> None:
                 if upward or {part(module), part(other)} == set(SIDE_BY_SIDE):
                     wrong.append(f"{module} imports {other}")
     assert wrong == []
+
+
+def test_the_page_needs_nothing_but_verdicts() -> None:
+    pages = {module for module in MODULES if module.startswith("judge.page.")}
+    others = {other for module in pages for other in GRAPH[module]} - pages - {"judge.page"}
+    assert others == {"judge.core.results"}  # which imports no PyTorch: a merge takes no time
 
 
 def test_there_is_no_circle() -> None:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from rnn_parity.judge.core.candidate import Implementation, implementation_from
+from rnn_parity.judge.core.results import FAILED, PASSED, UNSUPPORTED
 from rnn_parity.judge.programs.proof import error_of
 from rnn_parity.judge.trials.question import Question
 from rnn_parity.judge.trials.search import asked
 from rnn_parity.judge.trials.table import ASPECTS, QUESTIONS, trial_named, trials_of
-from rnn_parity.judge.core.results import FAILED, PASSED, UNSUPPORTED
 from rnn_parity.judge.trials.trial import Outcome
 
 PLACE = (torch.float64, "cpu")
