@@ -12,7 +12,7 @@ from .said import Layer, layers_of
 from .verdicts import Document, finite
 
 LONGEST = 600  # letters of a message that the page keeps
-MOST = 300_000  # letters of messages and programs that it keeps in all: the files have the rest
+MOST = 200_000  # letters of messages and programs that it keeps in all: the files have the rest
 AXIS = (-4, -2, 0, 2, 4)  # of the distribution: powers of ten that are labelled
 
 Programs = Mapping[str, Path]
@@ -81,7 +81,7 @@ class _Listing:
 
     def _worst(self, worst: Mapping[str, Any]) -> Any:
         tensor = self.tensors.setdefault(worst["tensor"], len(self.tensors))
-        return finite([tensor, *(float(f"{worst[key]:.3g}") for key in ("ratio", "error", "limit"))])
+        return finite([tensor, *(float(f"{worst[key]:.3g}") for key in ("ratio", "error"))])
 
     def _failed(self, verdict: Mapping[str, Any], aspect: str) -> list[int]:
         """List what failed behind a cell, the first in full, and return the places in the list."""
@@ -91,8 +91,10 @@ class _Listing:
             text = failure["reproducer"] or ""
             file = self.programs[text].name if text in self.programs else ""
             message = (failure["message"] or "")[:LONGEST]
-            if number or self.letters > MOST:
+            if number:
                 message, text = message.partition("\n")[0], ""
+            if self.letters > MOST:
+                message, text = "", ""
             self.letters += len(message) + len(text)
             self.failures.append([failure["trial"], message, file, text])
         return list(places)

@@ -90,11 +90,11 @@ def sentence(verdicts: Sequence[Mapping[str, Any]]) -> str:
 def _right(layers: Sequence[Layer]) -> str:
     missing = dict.fromkeys(chain.from_iterable(layer.with_result(UNSUPPORTED) for layer in layers))
     asked = dict.fromkeys(chain.from_iterable(layer.with_result(PASSED) for layer in layers))
-    aspects = f"{len(asked)} {_plural(len(asked), 'aspect')}"
+    count = len(asked)
+    that = f"all {count} aspects that were" if count > 1 else "the one aspect that was"
     but = f"; not supported: {', '.join(missing).replace('_', ' ')}" if missing else ""
-    if len(layers) == 1:
-        return f"{layers[0].name} is right in all that was asked, {aspects}{but}."
-    return f"All {len(layers)} layers are right in all that was asked, {aspects}{but}."
+    who = f"{layers[0].name} is" if len(layers) == 1 else f"All {len(layers)} layers are"
+    return f"{who} right in {that} asked{but}."
 
 
 def extent(verdicts: Sequence[Mapping[str, Any]]) -> str:

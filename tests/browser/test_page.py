@@ -171,7 +171,7 @@ def test_every_section_has_what_there_is(opened: Open, report: Path) -> None:
 def test_nothing_keeps_anyone_out(opened: Open, report: Path, scheme: str, width: int) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     page = opened(report, width, color_scheme=scheme)
-    for cell in (None, ".failed", ".passed", ".unsupported"):
+    for cell in (None, ".failed", ".error", ".passed", ".unsupported"):
         if cell is not None:
             page.locator(f"#grid {cell}").first.click()
         found = axe.Axe().run(page)
