@@ -49,7 +49,7 @@ from rnn_parity.bench.long import measure_long
 from rnn_parity.bench.memory import peak_bytes
 from rnn_parity.bench.pictures import draw
 from rnn_parity.bench.rounds import Call, ratio, timed_rounds
-from rnn_parity.bench.table import report
+from rnn_parity.bench.table import machine, report, short_table
 
 HIDDEN = (16, 64, 128, 256, 512)  # swept at B64 T28 I28
 BATCH = (1, 8, 64, 256)  # swept at T28 I28 H64
@@ -148,7 +148,14 @@ def measure(setting: Setting, step: str, arms: Sequence[str], device: str, secon
     return {"setting": described, "step": step, "arms": found, "left_out": left_out}
 
 
-def run(device: str, arms: Sequence[str], seconds: float, lengths: Sequence[int]) -> dict[str, Any]:
+def few() -> list[Setting]:
+    """Return the settings of `--quick`: the smaller shapes of each kind."""
+    return [Setting(kind, shape) for kind in KINDS for shape in SHAPES[:3]]
+
+
+def run(
+    device: str, arms: Sequence[str], seconds: float, lengths: Sequence[int], quick: bool = False
+) -> dict[str, Any]:
     """Measure everything.
 
     Args:
@@ -156,13 +163,15 @@ def run(device: str, arms: Sequence[str], seconds: float, lengths: Sequence[int]
         arms: of `ARMS`, "builtin" first.
         seconds: for all rounds together; what surrounds them comes on top.
         lengths: steps of the long sequences.
+        quick: measure some of it: few shapes, no long sequences.
     """
     start = time.perf_counter()
     swept_arms = [name for name in arms if name in MODULES]
-    todo = [(setting, step, arms) for setting in settings(device) for step in STEPS]
+    chosen, kinds = (few(), ()) if quick else (settings(device), KINDS)
+    todo = [(setting, step, arms) for setting in chosen for step in STEPS]
     listed = {setting for setting, _, _ in todo}
-    todo += [(setting, "training", swept_arms) for setting in sweeps() if setting not in listed]
-    share = seconds / (len(todo) + 10 * len(KINDS))  # a long sequence is worth ten settings
+    todo += [(setting, "training", swept_arms) for setting in sweeps() if setting not in listed and not quick]
+    share = seconds / (len(todo) + 10 * len(kinds))  # a long sequence is worth ten settings
     timings = [
         measure(setting, step, chosen, device, share)
         for setting, step, chosen in tqdm(todo, unit="setting", disable=None)
@@ -178,7 +187,7 @@ def run(device: str, arms: Sequence[str], seconds: float, lengths: Sequence[int]
         "device": device,
         "threads": torch.get_num_threads(),
         "timings": timings,
-        "long": [measure_long(kind, swept_arms, lengths, device, 10 * share) for kind in KINDS],
+        "long": [measure_long(kind, swept_arms, lengths, device, 10 * share) for kind in kinds],
         "seconds": round(time.perf_counter() - start),
     }
 
@@ -202,6 +211,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="T",
         help="of the long sequences, rising; default 64 to 4096",
     )
+    parser.add_argument("--quick", action="store_true", help="few shapes, no long sequences, no pictures")
     chosen = parser.parse_args(argv)
     if chosen.device == "cuda" and not torch.cuda.is_available():
         parser.error("no CUDA device: torch.cuda.is_available() is False")
@@ -220,8 +230,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = options(argv)
     torch.set_num_threads(chosen.threads)
     chosen.out.mkdir(parents=True, exist_ok=True)
-    measured = run(chosen.device, chosen.arms, chosen.seconds, chosen.steps)
+    measured = run(chosen.device, chosen.arms, chosen.seconds, chosen.steps, chosen.quick)
     (chosen.out / "compare.json").write_text(json.dumps(measured, indent=1) + "\n")
+    if chosen.quick:
+        print("\n".join([machine(measured), "", *short_table(measured)]))
+        return 0
     draw(measured, chosen.out)
     print(report(measured))
     return 0

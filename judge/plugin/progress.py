@@ -23,7 +23,8 @@ def wanted(config: pytest.Config) -> bool:
     """Whether there is a terminal to say it on, and nobody asked for quiet, or for a line a test."""
     if hasattr(config, "workerinput") or not sys.stderr.isatty():
         return False
-    return bool(config.option.verbose == (-1 if config.option.parity_progress else 0))
+    verbosity: int = config.option.verbose
+    return verbosity == 0 or (verbosity == -1 and config.option.parity_progress)
 
 
 class Progress:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rnn_parity.judge.plugin.progress import wanted
 from rnn_parity.tests.meta.test_plugin import QUICK, layers
 
 assert layers  # a fixture
@@ -19,15 +20,15 @@ SCHEMA = json.loads((files("rnn_parity.judge.page") / "verdicts.schema.json").re
 
 
 @pytest.mark.usefixtures("layers")
-@pytest.mark.parametrize("parallel", [(), ("-n", "2")])
 def test_a_report_has_the_verdicts_and_programs_that_fail(
-    pytester: pytest.Pytester, parallel: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "summary.md"))
     result = pytester.runpytest_subprocess(
-        *QUICK, *WRONG, "--parity-report=out/report", "--parity-json=v.json", *parallel
+        *QUICK, *WRONG, "-n", "2", "--parity-report=out/report", "--parity-json=v.json"
     )
+    assert result.stderr.lines == []  # where there is no terminal, there is no line of progress
     assert result.ret == 1
     said = "Wrong in my_layers fails 2 of 2 aspects; first: `python out/report/reproducer_1.py`"
     result.stdout.fnmatch_lines(["report: out/report/index.html", said])
@@ -103,10 +104,7 @@ def on_a_terminal(command: list[str], folder: Path) -> tuple[str, str]:
 
 @pytest.mark.usefixtures("layers")
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
-@pytest.mark.parametrize(
-    ("options", "shows"),
-    [(["-q", "--parity-progress"], True), ([], True), (["-q"], False), (["-q", "-q", "--parity-progress"], False)],
-)
+@pytest.mark.parametrize(("options", "shows"), [(["-q", "--parity-progress"], True), (["-q"], False)])
 def test_a_line_on_a_terminal_says_how_far_it_is(pytester: pytest.Pytester, options: list[str], shows: bool) -> None:
     said, written = on_a_terminal([sys.executable, "-m", "pytest", *QUICK, *WRONG, *options], pytester.path)
     assert ("my_layers:Wrong layouts, float64 on cpu: 1 of 2 tests, 1 FAIL, " in said) is shows
@@ -114,10 +112,20 @@ def test_a_line_on_a_terminal_says_how_far_it_is(pytester: pytest.Pytester, opti
     assert ("FF" in written) is not shows
 
 
-def test_where_there_is_no_terminal_there_is_no_line(pytester: pytest.Pytester) -> None:
-    result = pytester.runpytest_subprocess(*QUICK, "--parity-implementation=gru=torch.nn:GRU", "-k", "forward")
-    assert result.stderr.lines == []
-    result.stdout.no_fnmatch_line("*cases a second*")
+@pytest.mark.parametrize(
+    ("options", "shows"),
+    [
+        ("", True),
+        ("-q", False),
+        ("--parity-progress", True),
+        ("-q --parity-progress", True),
+        ("-qq --parity-progress", False),
+        ("-v", False),
+    ],
+)
+def test_quiet_is_quiet(pytester: pytest.Pytester, options: str, shows: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert wanted(pytester.parseconfig(*options.split())) is shows
 
 
 def test_the_schema_is_shipped_beside_the_code() -> None:

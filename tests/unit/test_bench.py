@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from scipy.stats import binom
 
 from rnn_parity.bench import arms, compare, rounds
-from rnn_parity.bench.arms import KINDS, LeftOut, Setting, Shape, Truth, make_arm, make_call, make_input
+from rnn_parity.bench.arms import KINDS, STEPS, LeftOut, Setting, Shape, Truth, make_arm, make_call, make_input
 from rnn_parity.bench.goals import Outcome, time_goal
 from rnn_parity.bench.memory import peak_bytes
 from rnn_parity.bench.rounds import ratio, timed_rounds
@@ -128,6 +129,19 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert compare.main([*command, "--arms", "manual", "fused", "per-sample", "compiled"]) == 0
     torch.set_num_threads(threads)
     return folder
+
+
+def test_a_quick_run_times_the_small_shapes_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compare, "few", lambda: [Setting(kind, arms.SHAPES[1]) for kind in KINDS])
+    command = ["--out", str(tmp_path), "--seconds", "0.1", "--threads", str(torch.get_num_threads())]
+    assert compare.main([*command, "--quick", "--arms", "manual", "fused"]) == 0
+    saved = json.loads((tmp_path / "compare.json").read_text())
+    assert [(timing["setting"]["kind"], timing["step"]) for timing in saved["timings"]] == list(product(KINDS, STEPS))
+    assert saved["long"] == []
+    assert [path.name for path in tmp_path.iterdir()] == ["compare.json"]
+    assert len([line for line in capsys.readouterr().out.splitlines() if line.startswith("| nn.")]) == len(KINDS)
 
 
 def test_the_json_holds_every_setting_with_its_arms(written: Path) -> None:
