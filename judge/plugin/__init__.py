@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from . import options
-from .stash import CLOSING, DEADLINE, FIXTURE, PROBES, RECORD, REPORT
+from .stash import CLOSING, DEADLINE, FIXTURE, PROBES, RECORD, REPORT, VERDICT
 
 if TYPE_CHECKING:
     from ..core.candidate import Implementation
@@ -50,18 +50,6 @@ def pytest_configure(config: pytest.Config) -> None:
         subjects(config)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Where there is a terminal, have a line on it that says how far the judging is."""
-    config = session.config
-    if sys.stderr.isatty():
-        from .progress import Progress, wanted
-
-        reporter = config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None and wanted(config):
-            config.pluginmanager.register(Progress(reporter))
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give a test that asks for a verdict every trial and every subject."""
     if FIXTURE in metafunc.fixturenames:
@@ -77,6 +65,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if empty:
         config.hook.pytest_deselected(items=empty)
         items[:] = [item for item in items if item not in empty]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Have a line of progress."""
+    _show_progress(session.config, [item.nodeid for item in session.items])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    """Have a line of progress where workers of pytest-xdist collect."""
+    _show_progress(node.config, ids)
+
+
+def _show_progress(config: pytest.Config, tests: list[str]) -> None:
+    total = sum(VERDICT.search(test) is not None for test in tests)
+    if total and sys.stderr.isatty():
+        from .progress import show
+
+        show(config, total)
 
 
 def _asks_nothing(item: pytest.Item) -> bool:

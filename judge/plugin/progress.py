@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
 from tqdm import tqdm
 
 from ..core.results import ERROR, FAILED
-from .stash import RECORD
+from .stash import RECORD, VERDICT
 
-# What stands in the name of a test that asks for a verdict: see `Subject.__str__`.
-NAMED = re.compile(r"::test_(\w+)\[(.+)-(?:rnn|gru|lstm)-([\w:]+)-(float64|float32|bfloat16|float16)-")
 FORMAT = "{desc}: {n} of {total} tests, {postfix[0]}{remaining} left"
 
 
@@ -27,29 +23,29 @@ def wanted(config: pytest.Config) -> bool:
     return verbosity == 0 or (verbosity == -1 and config.option.parity_progress)
 
 
+def show(config: pytest.Config, total: int) -> None:
+    """Have the line from now on, where it is wanted; each worker of pytest-xdist asks for it."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and wanted(config) and not config.pluginmanager.has_plugin(__name__):
+        config.pluginmanager.register(Progress(reporter, total), __name__)
+
+
 class Progress:
-    """A plugin for one run: which layer and aspect, cases a second, time left; in the place of a dot for each test."""
+    """A plugin for one run: which layer and aspect, cases a second, time left; in the place of a dot for each test.
 
-    def __init__(self, reporter: Any) -> None:
+    Args:
+        reporter: of the terminal.
+        total: how many tests ask for a verdict.
+    """
+
+    def __init__(self, reporter: Any, total: int) -> None:
         self.reporter, self.bar = reporter, None  # type: Any, Any
-        self.total, self.done, self.cases, self.wrong, self.start = 0, 0, 0, 0, 0.0
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Count the tests that ask for a verdict."""
-        self._count(item.nodeid for item in session.items)
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
-        """Count them where workers of pytest-xdist collect them."""
-        self._count(ids)
-
-    def _count(self, names: Iterable[str]) -> None:
-        self.total = self.total or sum(NAMED.search(name) is not None for name in names)
+        self.total, self.done, self.cases, self.wrong, self.start = total, 0, 0, 0, 0.0
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Say which layer and aspect is judged now, where pytest would name the file."""
-        found = NAMED.search(nodeid)
+        found = VERDICT.search(nodeid)
         self.reporter.showfspath = False if found else None
         if found is None:
             self._clear()
@@ -82,7 +78,7 @@ class Progress:
     def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:
         """Have pytest count the test, and write no letter into the line."""
         category, letter, word = yield
-        return category, "" if NAMED.search(report.nodeid) else letter, word
+        return category, "" if VERDICT.search(report.nodeid) else letter, word
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from .subjects import Subject
 
 FIXTURE = "ask_parity"
+# The name of a test that asks for a verdict: its aspect, and what `Subject.__str__` says.
+VERDICT = re.compile(r"::test_(\w+)\[(.+)-(?:rnn|gru|lstm)-([\w:]+)-(float64|float32|bfloat16|float16)-")
 RECORD = "parity"  # name of the user property that carries a test's record
 
 SUBJECTS: pytest.StashKey[list[Subject]] = pytest.StashKey()
