@@ -189,6 +189,23 @@ def test_the_page_fits_the_screen(opened: Open, report: Path, scheme: str, width
     assert page.locator("#theme").inner_text() == {"light": "Light", "dark": "Dark"}[scheme]
 
 
+def test_nothing_moves_while_the_page_opens(opened: Open, report: Path) -> None:
+    shifts = """new Promise(done => {
+        new PerformanceObserver(list => done(list.getEntries().length)).observe({type: "layout-shift", buffered: true});
+        setTimeout(() => done(0), 500);
+    })"""
+    for _, width in SCREENS:
+        assert opened(report, width).evaluate(shifts) == 0
+
+
+def test_without_scripts_the_grid_is_there(opened: Open, report: Path) -> None:
+    page = opened(report, java_script_enabled=False)
+    words = page.locator("#grid tbody button").all_inner_texts()
+    assert words == [word for row in grid_of(verdicts_in(report)) for word in row]
+    assert page.locator("noscript").is_visible()
+    assert not page.locator("#filters").is_visible()
+
+
 def test_the_page_is_small(report: Path) -> None:
     assert (report / "index.html").stat().st_size < 1_000_000
 

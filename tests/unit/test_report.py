@@ -12,7 +12,7 @@ from rnn_parity.judge import cli, page
 from rnn_parity.judge.core.results import EDGES, FAILED, PASSED, UNSUPPORTED, bin_of
 from rnn_parity.judge.page import verdicts
 from rnn_parity.judge.page.others import found_in
-from rnn_parity.judge.page.said import action, sentence
+from rnn_parity.judge.page.said import action, command_line, sentence
 from rnn_parity.judge.page.sections import sections
 from rnn_parity.judge.page.summary import append_summary
 from rnn_parity.judge.page.verdicts import Document, NotVerdicts
@@ -97,6 +97,19 @@ def test_the_line_to_act_on_names_a_program_where_there_is_one(tmp_path: Path) -
     assert action(found, programs_in(tmp_path, found)) == f"{said}`python {program}`"
     assert action(found, {}) == f"{said}state; --parity-report FOLDER writes its reproducer"
     assert action(document(record())["verdicts"], {}) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["/a/bin/python", "/a/bin/rnn-parity", "judge", "-k", "a b"], "rnn-parity judge -k 'a b'"),
+        (["/a/bin/python", "-m", "pytest", "-q"], "python -m pytest -q"),
+        (["python", "judge.py"], "python judge.py"),
+    ],
+)
+def test_the_command_is_as_it_is_typed(arguments: list[str], command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "orig_argv", arguments)
+    assert command_line() == command
 
 
 def test_merged_runs_add_up_and_a_failure_anywhere_fails(
