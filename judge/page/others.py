@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ DEPTH = 2  # folders below the report's that are looked into: TASK/IMPLEMENTATIO
 LARGEST = 20_000_000  # bytes of a file that is looked into
 
 Found = list[dict[str, Any]]
+Others = dict[str, Found]  # by what they are of: keys of `SHAPES`
 
 # By what it is of: keys that tell such a record from others.
 SHAPES = {
@@ -27,13 +28,6 @@ COMMANDS = {
     "calibration": "python -m rnn_parity.bench.calibrate --seeds 1 --json FOLDER/calibration.json",
 }
 TITLES = {"bench": "Benchmarks", "tasks": "Tasks", "score": "Score", "calibration": "Calibration"}
-
-
-@dataclass(frozen=True)
-class Others:
-    """Records by what they are of: keys of `SHAPES`."""
-
-    records: dict[str, Found] = field(default_factory=lambda: {name: [] for name in SHAPES})
 
 
 @dataclass(frozen=True)
@@ -78,13 +72,13 @@ class Section:
 
 def found_in(folder: Path) -> Others:
     """Return the records in a folder and a little below it."""
-    found = Others()
+    found: Others = {name: [] for name in SHAPES}
     for depth in range(DEPTH + 1):
         for path in sorted(folder.glob("/".join(["*"] * depth + ["*.json"]))):
             record = _read(path)
             for name, keys in SHAPES.items():
                 if isinstance(record, dict) and all(key in record for key in keys):
-                    found.records[name].append(record)
+                    found[name].append(record)
     return found
 
 

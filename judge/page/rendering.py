@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,5 +29,6 @@ def _environment() -> Environment:
         undefined=jinja2.StrictUndefined,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    environment.filters["parts"] = lambda name: re.split(r"(?<=[.:])", name)  # where a line may end
     environment.filters["words"] = lambda name: name.replace("_", " ")
     return environment

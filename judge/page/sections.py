@@ -9,15 +9,12 @@ from .others import Found, Others, Section
 
 def sections(found: Others) -> list[Section]:
     """Return the sections of the page: plots where there are records and Matplotlib."""
-    drawing: dict[str, Callable[[Found], Section]] = {}
     try:
         from . import plots
-
-        drawing = plots.SECTIONS
     except ModuleNotFoundError:
         missing = ("There are results, and no Matplotlib to draw them: pip install matplotlib.",)
-        return [Section(name, lines=missing if records else ()) for name, records in found.records.items()]
-    return [_section(name, records, drawing[name]) for name, records in found.records.items()]
+        return [Section(name, lines=missing if records else ()) for name, records in found.items()]
+    return [_section(name, records, plots.SECTIONS[name]) for name, records in found.items()]
 
 
 def _section(name: str, records: Found, draw: Callable[[Found], Section]) -> Section:
