@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.resources import files
@@ -54,7 +55,7 @@ def test_a_report_has_the_verdicts_and_programs_that_fail(
             [sys.executable, f"out/report/{program}"], cwd=pytester.path, capture_output=True, text=True
         )
         assert ran.returncode == 1
-        assert "AssertionError: output is off by" in ran.stderr
+        assert re.search(r"AssertionError: \S+ is off by", ran.stderr)  # which tensor, the shrinking decides
 
 
 @pytest.mark.usefixtures("layers")
