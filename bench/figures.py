@@ -156,6 +156,46 @@ class Score:
         return "\n".join([*lines, *(f"| {' | '.join(str(pair[c]) for c in columns)} |" for pair in self.pairs)])
 
 
+class Proof:
+    """How often the gate was wrong, and other rules on the same processes."""
+
+    def __init__(self, found: dict[str, Any]) -> None:
+        self.day, self.found = found["day"], found
+        self.rules: dict[str, dict[str, float]] = found["rules"]
+
+    @property
+    def real(self) -> str:
+        """What the real gates answered."""
+        told = {
+            "comment": "on a commit that changes a comment",
+            "same": "on a commit against itself",
+            "slow": "on one that slows the fused GRU by 10 %",
+        }
+        lines = (
+            f"{', '.join(f'{count} {answer}' for answer, count in sorted(counts.items()))} {told[kind]}"
+            for kind, counts in self.found["real"].items()
+        )
+        how = f"by `--quick` with {self.found['minutes']} minutes ({self.found['machine']})"
+        return f"Real gates, {how}: {'; '.join(lines)}."
+
+    @property
+    def resampled(self) -> str:
+        """How the table came to be."""
+        return (
+            f"Each row of the table is of {self.found['resampled']} gates that were not run but drawn, with "
+            f"replacement, from the {self.found['processes']:,} processes of those real gates in which base and head "
+            "are the same code; a slowdown is put into the times of head. It says in how many head was called slower."
+        )
+
+    @property
+    def table(self) -> str:
+        """What was done to head, and how often each rule calls it slower."""
+        done = list(self.rules["gate"])
+        lines = [f"| head is slower | {' | '.join(self.rules)} |", "| --- |" + " ---: |" * len(self.rules)]
+        lines += [f"| {what} | {' | '.join(f'{of[what]:.1%}' for of in self.rules.values())} |" for what in done]
+        return "\n".join(lines)
+
+
 class Compatibility:
     """What `compatibility` found can be done with a layer."""
 
@@ -245,6 +285,7 @@ NAMES: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
     "calibration": ("calibration-cpu", Calibration),
     "argument": ("calibration-argument-cpu", Trials),
     "score": ("score-cpu", Score),
+    "proof": ("gate", Proof),
     "printed": ("commands", printed),
     "compatibility": ("compatibility", Compatibility),
 }

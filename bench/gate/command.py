@@ -112,6 +112,9 @@ def gate(chosen: argparse.Namespace) -> int:
         outcome = run.outcome(both, plan, accepted)
     outcome.seconds = time.monotonic() - start
     print("\n".join(outcome.lines()))
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with open(summary, "a") as file:
+            print("```text", *outcome.lines(), "```", sep="\n", file=file)
     if chosen.json is not None:
         write_whole(chosen.json, json.dumps(outcome.record()) + "\n")
     if chosen.history is not None:

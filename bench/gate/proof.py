@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from cpuinfo import get_cpu_info  # comes with pytest-benchmark
 from scipy.stats import mannwhitneyu
 from tqdm import tqdm
 
@@ -223,14 +225,15 @@ def judge(out: Path, tolerance: float) -> dict[str, Any]:
         rules: by rule and what was done to head, the share of 200 resampled gates in which it was called slower;
             for the gate also the share that it left undecided.
         processes: how many were recorded.
+        resampled, minutes, tolerance, machine: what all that hangs on.
     """
     pool, chance = recorded(out), random.Random(0)
     aggregates = list(pool[0].block.processes[0])
     layer = [name for name in aggregates if "fused:GRU" in name]
-    done: dict[str, tuple[float, list[str]]] = {"nothing": (0.0, [])}
+    done: dict[str, tuple[float, list[str]]] = {"in nothing": (0.0, [])}
     for share in SLOWDOWNS:
-        done[f"a layer {share:.0%}"] = share, layer
-        done[f"a step of a layer {share:.0%}"] = share, layer[-1:]
+        done[f"in a layer, {share:.0%}"] = share, layer
+        done[f"in a step of a layer, {share:.0%}"] = share, layer[-1:]
     rules: dict[str, dict[str, float]] = {name: {} for name in ("gate", "gate, undecided", *OTHER_RULES)}
     for what, (share, slower) in tqdm(done.items(), unit="change"):
 
@@ -243,7 +246,15 @@ def judge(out: Path, tolerance: float) -> dict[str, Any]:
         rules["gate, undecided"][what] = gates[Answer.UNDECIDED] / RESAMPLED
         for name, slower_by in OTHER_RULES.items():
             rules[name][what] = sum(map(slower_by, pairs)) / RESAMPLED
-    return {"real": answers(out), "rules": rules, "processes": 4 * len(pool), "tolerance": tolerance}
+    return {
+        "real": answers(out),
+        "rules": rules,
+        "processes": 4 * len(pool),
+        "resampled": RESAMPLED,
+        "minutes": MINUTES,
+        "tolerance": tolerance,
+        "machine": f"{get_cpu_info().get('brand_raw', 'unknown')}; torch {torch.__version__}",
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from scipy.stats import quantile_test, wilcoxon
@@ -70,10 +71,14 @@ class Rule:
             differences: log(head / base) of each pair.
         """
         beyond = np.asarray(differences) - math.log1p(self.tolerance)
-        p_slower, p_within = (float(wilcoxon(beyond, alternative=side).pvalue) for side in ("greater", "less"))
+        p_slower, p_within = (_signed_rank(beyond, side) for side in ("greater", "less"))
         answer = Answer.FINE if p_within <= self.level else Answer.UNDECIDED
         if p_slower <= self.level / self.tests:
             answer = Answer.REGRESSION
         interval = quantile_test(differences, p=0.5).confidence_interval(0.95)
         slowdown, low, high = (math.expm1(end) for end in (np.median(differences), interval.low, interval.high))
         return Finding(answer, slowdown, low, high, p_slower, p_within, len(beyond))
+
+
+def _signed_rank(beyond: np.ndarray[Any, Any], side: str) -> float:
+    return float(wilcoxon(beyond, alternative=side, method="exact").pvalue)  # times are never tied

@@ -86,10 +86,14 @@ def test_an_operator_more_is_named_until_it_is_accepted(repository: Path, capsys
     assert ", accepted" in capsys.readouterr().out
 
 
-def test_a_layer_that_became_wrong_is_a_regression(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_layer_that_became_wrong_is_a_regression(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     (repository / "my_layers.py").write_text(WRONG)
     assert command.main(["--base", "main", *GATE]) == 1
     assert "gru=my_layers:MyGRU: wrong: error" in capsys.readouterr().out
+    assert "REGRESSION: head" in (tmp_path / "summary.md").read_text()
 
 
 def test_a_layer_that_base_lacks_is_not_compared(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
