@@ -56,15 +56,31 @@ def flip_time(sequences: Sequences) -> Sequences:
         The reversed sequences, padded or packed as they came.
     """
     if isinstance(sequences, PackedSequence):
-        rows = _reversed_rows(sequences.batch_sizes).to(sequences.data.device)
+        rows = _reversed_rows(_placed(sequences.batch_sizes, sequences.data.device), sequences.batch_sizes)
         return map_data(lambda data: data.index_select(0, rows), sequences)
     return sequences.flip(0)
 
 
-def _reversed_rows(batch_sizes: Int[Tensor, " seq"]) -> Int[Tensor, " rows"]:
-    """For each row of packed data, the row that takes its place when every sequence is reversed."""
-    t = torch.arange(len(batch_sizes)).repeat_interleave(batch_sizes)  # step of each row
+def _placed(numbers: Int[Tensor, " n"], device: torch.device) -> Int[Tensor, " n"]:
+    """Return whole numbers of the CPU on a device: to CUDA as arguments of a kernel, since a copy would wait for it."""
+    if device.type != "cuda":
+        return numbers.to(device)
+    there = torch.zeros(len(numbers), dtype=numbers.dtype, device=device)
+    torch._foreach_add_(there.unbind(0), numbers.tolist())
+    return there
+
+
+def _reversed_rows(batch_sizes: Int[Tensor, " seq"], on_host: Int[Tensor, " seq"]) -> Int[Tensor, " rows"]:
+    """For each row of packed data, the row that takes its place when every sequence is reversed.
+
+    Args:
+        batch_sizes: where the rows are to be.
+        on_host: the same, which tells sizes without waiting for a device.
+    """
+    place = {"device": batch_sizes.device}
+    rows, batch = int(on_host.sum()), int(on_host[0])
+    t = torch.arange(len(batch_sizes), **place).repeat_interleave(batch_sizes, output_size=rows)  # step of each row
     first_row = batch_sizes.cumsum(0) - batch_sizes  # of each step
-    b = torch.arange(len(t)) - first_row[t]  # sequence of each row
-    length = (batch_sizes.unsqueeze(1) > torch.arange(int(batch_sizes[0]))).sum(0)  # of each sequence
+    b = torch.arange(rows, **place) - first_row[t]  # sequence of each row
+    length = (batch_sizes.unsqueeze(1) > torch.arange(batch, **place)).sum(0)  # of each sequence
     return first_row[length[b] - 1 - t] + b
