@@ -18,7 +18,7 @@ from .core.candidate import (
     require_buildable,
 )
 from .core.case import Case
-from .core.guard import Streams
+from .core.guard import Streams, generators_restored, lost_device
 from .core.verdict import ParityError
 from .trials.schedule import DEFAULT_EXAMPLES, in_rounds
 from .trials.search import JudgeError, ask, search
@@ -103,6 +103,8 @@ def assert_parity(
     if examples < 1:
         raise ValueError(f"examples must be at least 1, got {examples}")
     missing = missing_device(device)
+    if missing is None and lost_device() is not None and torch.device(device).type == "cuda":
+        missing = f"no device {device}: a layer judged before in this process {lost_device()}"
     if missing is not None:
         raise ValueError(missing)
     unknown = set(aspects) - set(ASPECTS)
@@ -117,10 +119,13 @@ def assert_parity(
     ]
     if not trials:
         raise ValueError(f"{judged.name} declares everything that was asked unsupported: {', '.join(aspects)}")
-    require_buildable(judged, device, dtype)
+    if torch.device(device).type == "cuda":
+        torch.cuda.init()  # else its generators are not there yet to be put back
     tally = Tally()
-    for trial, plan in in_rounds(trials, judged, dtype, examples, seed):
-        search(trial, judged, dtype, device, plan, tally)
+    with generators_restored():
+        require_buildable(judged, device, dtype)
+        for trial, plan in in_rounds(trials, judged, dtype, examples, seed):
+            search(trial, judged, dtype, device, plan, tally)
 
 
 def _name_of(implementation: Any) -> str:

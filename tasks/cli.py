@@ -14,7 +14,7 @@ from torch import nn
 
 from .report import comparison, draw, write_metrics, write_weights
 from .task import LayerFactory, Run, Task, TaskError, find_layer, whole
-from .train import Processes, joined, train
+from .train import Processes, joined, own_device, train
 
 NO_LAYER = "baseline"
 DEFAULT_DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -26,7 +26,7 @@ class UsageError(Exception):
 
 def _check_device(_: Any, name: str) -> None:
     try:
-        torch.ones(1, device=torch.device(name)).item()
+        torch.ones(1, device=own_device(torch.device(name))).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
             f"expected a device like cpu or cuda:0, came {name!r}: {str(error).splitlines()[0]}"
@@ -138,8 +138,9 @@ def _layers(task: Task, options: Options) -> dict[str, LayerFactory]:
     """Return what builds the recurrent layers, by the name of the implementation."""
     if task.layer is None or not isinstance(options, LayerOptions):
         return {NO_LAYER: nn.Identity}
+    device = own_device(torch.device(options.device))
     try:
-        return {name: find_layer(name, task.layer, options.device) for name in options.implementation}
+        return {name: find_layer(name, task.layer, device) for name in options.implementation}
     except TaskError as error:
         raise UsageError(f"--implementation: {error}") from error
 

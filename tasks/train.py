@@ -257,6 +257,21 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
+def own_device(device: torch.device) -> torch.device:
+    """Return the device of this process: of CUDA devices each of the processes that torchrun started takes one.
+
+    It is asked for before anything touches a device, for what is once begun on the first stays there.
+    """
+    if device.type == "cuda" and _processes() > 1:
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    return device
+
+
+def _processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
     """Join the processes that torchrun started, if it did; yield them, and the device of this one.
@@ -264,12 +279,10 @@ def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
     Args:
         device: asked for; of CUDA devices each process takes one.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if _processes() == 1:
         yield ALONE, device
         return
-    if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(device)
+    device = own_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes(distributed.get_rank(), distributed.get_world_size()), device

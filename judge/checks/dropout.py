@@ -319,8 +319,9 @@ def _with_both(sums: Sums, slopes: Sums) -> Sums:
 @contextmanager
 def global_seed(case: Case) -> Iterator[None]:
     """Seed PyTorch's global generators from the case, and leave them as they were."""
-    devices = [] if case.device == "cpu" else [torch.device(case.device)]
-    with torch.random.fork_rng(devices):
+    device = torch.device(case.device)
+    devices, kind = ([], "cuda") if device.type == "cpu" else ([device], device.type)
+    with torch.random.fork_rng(devices, device_type=kind):
         torch.manual_seed(case.dropout_seed or 0)
         yield
 

@@ -315,10 +315,15 @@ def _checked(returned: Any, case: Case, sequence: Any) -> dict[str, Any]:
 def _check_tensor(name: str, tensor: Any, shape: torch.Size, case: Case) -> None:
     if not isinstance(tensor, Tensor):
         raise WrongType(name, "Tensor", _kind_of(tensor))
-    came = (tuple(tensor.shape), tensor.dtype, tensor.device.type)
-    expected = (tuple(shape), case.dtype, torch.device(case.device).type)
+    came = (tuple(tensor.shape), tensor.dtype, str(tensor.device))
+    expected = (tuple(shape), case.dtype, _device_of(case))
     if came != expected:
         raise WrongPlace(name, expected, came)
+
+
+def _device_of(case: Case) -> str:
+    """Return the device as a tensor there names it: with its index, where there can be several."""
+    return "cpu" if case.device == "cpu" else str(torch.empty(0, device=case.device).device)
 
 
 def _check_packed(output: Any, sequence: PackedSequence, features: int, case: Case) -> None:

@@ -267,11 +267,14 @@ def missing_device(device: str) -> str | None:
         ValueError: PyTorch knows no such device.
     """
     try:
-        kind = torch.device(device).type
+        place = torch.device(device)
     except RuntimeError as error:
         raise ValueError(f"device must be one that PyTorch names, such as cpu or cuda, got {device!r}") from error
-    if kind == "cuda" and not torch.cuda.is_available():
-        return "no CUDA device: torch.cuda.is_available() is False"
+    if place.type == "cuda":  # of which nothing is allocated: that would take a share of it for good
+        if not torch.cuda.is_available():
+            return "no CUDA device: torch.cuda.is_available() is False"
+        count = torch.cuda.device_count()
+        return None if (place.index or 0) < count else f"no device {device}: torch.cuda.device_count() is {count}"
     try:
         torch.empty(1, device=device)
     except Exception as error:  # each backend has its own way to be absent

@@ -25,7 +25,7 @@ class Raised(Misbehaviour):
 
 @dataclass(eq=False)
 class Ended(Misbehaviour):
-    """The layer's process ended, or had to be ended: "ended its process with exit status 3"."""
+    """The layer's process ended, or had to be ended, or lost its device: "ended its process with exit status 3"."""
 
     stage: str
     how: str
@@ -78,7 +78,7 @@ class WrongGradientType(Misbehaviour):
 
 @dataclass(eq=False)
 class WrongPlace(Misbehaviour):
-    """A result has another shape, dtype or device; each is (shape, dtype, device type)."""
+    """A result has another shape, dtype or device; each is (shape, dtype, device)."""
 
     name: str
     expected: tuple[Any, ...]

@@ -20,7 +20,7 @@ from .bounds import CONFIRMING_COPIES, COPIES, Bound, bounds, oracle_dtype
 from .candidate import Implementation
 from .case import Case, tensors_of, weights_of
 from .guard import BUILTIN, on_behalf_of, watched
-from .misbehaviour import Misbehaviour
+from .misbehaviour import Misbehaviour, Raised
 
 Results = dict[str, Tensor | None]
 
@@ -65,6 +65,7 @@ class Verdict:
         left_out: gradients that an adapter does not give: not compared.
         misbehaviour: what no right layer does: an exception, a wrong shape, a changed argument.
         builtin_fault: what the built-in does wrong in this case, None where it is right.
+        builtin_refusal: what the built-in raises in this case: then nothing is compared with it.
         refused: what the candidate raises in this case where the built-in raises too: unsupported, not wrong.
         likeness: what the implementation is, where that has a name: another dialect, or another order of gates.
         broken: why nothing is said of the implementation: the traceback of an exception of the judge's own, or what
@@ -78,6 +79,7 @@ class Verdict:
     left_out: list[str] = field(default_factory=list)
     misbehaviour: Misbehaviour | None = None
     builtin_fault: str | None = None
+    builtin_refusal: str | None = None
     refused: str | None = None
     likeness: str | None = None
     broken: str | None = None
@@ -143,7 +145,7 @@ def compared(
             verdict.misbehaviour = error
             return verdict
         # Other dialects than its own the built-in does not speak.
-        verdict.builtin_fault, beside = (None, {}) if verdict.case.spec.dialect else _attempted(of_builtin)
+        beside = {} if verdict.case.spec.dialect else _attempted(of_builtin, verdict)
     limits = limits_of(COPIES)
     if in_doubt([*compare(limits, found), *compare(limits, beside)], verdict.case):
         limits = limits_of(CONFIRMING_COPIES)
@@ -155,13 +157,16 @@ def compared(
     return verdict
 
 
-def _attempted(of_builtin: Callable[[], Results]) -> tuple[str | None, Results]:
-    """Run the built-in; return its misbehaviour, if any, and its results."""
+def _attempted(of_builtin: Callable[[], Results], verdict: Verdict) -> Results:
+    """Run the built-in and return its results; none where it misbehaves, which the verdict then says."""
     try:
         with on_behalf_of(BUILTIN):
-            return None, of_builtin()
+            return of_builtin()
+    except Raised as error:  # cuDNN has no gradients in eval mode, and no second derivatives
+        verdict.builtin_refusal = str(error)
     except Misbehaviour as error:
-        return str(error), {}
+        verdict.builtin_fault = str(error)
+    return {}
 
 
 def in_doubt(findings: Sequence[Finding], case: Case) -> bool:

@@ -44,6 +44,7 @@ def of_record(record: Mapping[str, Any]) -> Verdict:
         **{key: record[key] for key in SUBJECT},
         "trials": {aspect: {result: 1}},
         **counts,
+        "builtin_refusals": dict(record.get("builtin_refusals", {})),
         "worst": record.get("worst"),
         "measured": {aspect: measured},
         **listed,
@@ -66,6 +67,7 @@ def summed(parts: Sequence[Verdict]) -> Verdict:
         "aspects": {aspect: result_of(counts) for aspect, counts in trials.items()},
         "trials": {aspect: dict(counts) for aspect, counts in trials.items()},
         **{key: sum(part[key] for part in parts) for key in COUNTS},
+        "builtin_refusals": _refusals(parts),
         "worst": worst_of(part["worst"] for part in parts),
         "measured": {
             aspect: _measured([part["measured"][aspect] for part in parts if aspect in part["measured"]])
@@ -74,6 +76,13 @@ def summed(parts: Sequence[Verdict]) -> Verdict:
         **{key: sorted({item for part in parts for item in part[key]}) for key in LISTED},
         **{key: _distinct(item for part in parts for item in part[key]) for key in SAID},
     }
+
+
+def _refusals(parts: Sequence[Verdict]) -> dict[str, int]:
+    counts = Counter[str]()
+    for part in parts:
+        counts.update(part.get("builtin_refusals", {}))
+    return dict(counts)
 
 
 def _measured(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

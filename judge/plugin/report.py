@@ -31,7 +31,9 @@ def report_of(config: pytest.Config) -> Report:
     """Return the report of a session."""
     if REPORT not in config.stash:
         not_judged = {} if config.option.parity_device else missing_devices()
-        config.stash[REPORT] = Report(header(config.option.parity_seed) | {"not_judged": not_judged})
+        # A worker of pytest-xdist says none of it, and is to start no device for it.
+        said = {} if hasattr(config, "workerinput") else header(config.option.parity_seed) | {"not_judged": not_judged}
+        config.stash[REPORT] = Report(said)
     report: Report = config.stash[REPORT]
     return report
 
@@ -101,6 +103,8 @@ class Report:
             if v["refused"]
         ]
         lines += [*_notes(verdicts), *_causes(verdicts)]
+        refusals = sum((Counter(verdict["builtin_refusals"]) for verdict in verdicts), Counter[str]())
+        lines += [f"torch.nn itself refuses {count} cases, judged without it: {said}" for said, count in refusals.items()]
         faults = sum(verdict["builtin_faults"] for verdict in verdicts)
         if faults:
             lines.append(f"torch.nn itself is over its bound in {faults} cases; see builtin_faults in --parity-json")

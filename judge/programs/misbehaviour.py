@@ -37,6 +37,11 @@ SETTING_CODE = {
     "anomaly mode": "torch.is_anomaly_enabled()",
     "autocast": "(torch.is_autocast_enabled('cpu'), torch.is_autocast_enabled('cuda'))",
     "use of cuDNN": "torch.backends.cudnn.enabled",
+    "use of cuDNN's benchmark": "torch.backends.cudnn.benchmark",
+    "use of TF32 in cuDNN": "torch.backends.cudnn.allow_tf32",
+    "CUDA random seeds": "[g.initial_seed() for g in torch.cuda.default_generators]",
+    "current CUDA device": "torch.cuda.current_device()",
+    "current CUDA stream": "torch.cuda.current_stream()",
 }
 GENERATORS = {"Python's": "__import__('random')", "NumPy's": "__import__('numpy').random"}
 

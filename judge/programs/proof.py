@@ -63,6 +63,13 @@ def error_of(program: str, implementation: Implementation, seed: int = 0) -> Bas
 @contextlib.contextmanager
 def left_alone() -> Iterator[None]:
     """Run programs as their reader would, and leave PyTorch as it was."""
-    with torch.random.fork_rng(), exact_products(), warnings.catch_warnings(), restored():
+    with torch.random.fork_rng(_devices()), exact_products(), warnings.catch_warnings(), restored():
         warnings.simplefilter("ignore")
         yield
+
+
+def _devices() -> list[int] | None:
+    """Return whose generators are put back: of CUDA's devices none as long as nothing has started CUDA."""
+    if not torch.cuda.is_available():
+        return None  # those of another accelerator, if there is one
+    return list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []

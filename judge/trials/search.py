@@ -19,8 +19,8 @@ from ...reference.builtin import LAYERS
 from ..checks.likeness import known_as
 from ..core.candidate import Implementation, implementation_from
 from ..core.case import Case
-from ..core.guard import BUILTIN, Streams, begins, on_behalf_of
-from ..core.misbehaviour import OfAdapter, Raised, Seeded
+from ..core.guard import BUILTIN, Streams, begins, computes_on, loses_device, lost_device, on_behalf_of
+from ..core.misbehaviour import Ended, OfAdapter, Raised, Seeded
 from ..core.results import ERROR, FAILED, PASSED, UNSUPPORTED
 from ..core.strategies import cases, within_means
 from ..core.verdict import ParityError, Verdict
@@ -167,6 +167,9 @@ def ask(trial: Trial, implementation: Implementation, case: Case, streams: Strea
     not wrong; and what goes wrong in the judge itself is said in the verdict.
     """
     begins(case)
+    computes_on(case.device)
+    if lost_device() is not None:
+        return Verdict(implementation, case, broken=f"an earlier case {lost_device()}")
     try:
         with streams.case():
             verdict = trial.check.verdict(implementation, case)
@@ -177,7 +180,8 @@ def ask(trial: Trial, implementation: Implementation, case: Case, streams: Strea
                     beside = trial.check.verdict(implementation_from(LAYERS[case.spec.kind], case.spec.kind), case)
                 if isinstance(beside.misbehaviour, Raised):
                     return Verdict(implementation, case, refused=str(verdict.misbehaviour))
-    except Exception:
+    except Exception as error:
+        loses_device(error)
         return Verdict(implementation, case, broken=traceback.format_exc())
     if streams.reseeded is not None and verdict.ok:
         verdict.misbehaviour = Seeded(streams.reseeded)
@@ -281,7 +285,7 @@ class _Search:
             if self.smallest is None:
                 self.deadline = time.perf_counter() + SHRINK_SECONDS
             self.smallest = verdict
-            raise _Failed
+            raise _Enough if isinstance(verdict.misbehaviour, Ended) else _Failed  # nothing runs after its end
 
 
 def _plainest(verdict: Verdict, trial: Trial, streams: Streams) -> Verdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Set
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -77,6 +78,7 @@ class Tally:
         left_out: gradients that an adapter does not give.
         worst: the finding nearest to its bound, or furthest beyond it.
         builtin_faults: cases in which the built-in is wrong.
+        builtin_refusals: cases in which the built-in raises, by what it says.
         refused: cases in which the candidate raised, and the built-in too.
         refusal: what it said in the last of them.
         seconds: in all.
@@ -89,6 +91,7 @@ class Tally:
     left_out: set[str] = field(default_factory=set)
     worst: Finding | None = None
     builtin_faults: int = 0
+    builtin_refusals: Counter[str] = field(default_factory=Counter)
     refused: int = 0
     refusal: str | None = None
     seconds: float = 0.0
@@ -104,6 +107,8 @@ class Tally:
         if verdict.refused is not None:
             self.refused, self.refusal = self.refused + 1, verdict.refused
         self.builtin_faults += verdict.builtin_fault is not None
+        if verdict.builtin_refusal is not None:
+            self.builtin_refusals[verdict.builtin_refusal] += 1
         for finding in verdict.findings[:1]:
             if self.worst is None or finding.ratio > self.worst.ratio:
                 self.worst = finding
@@ -115,7 +120,8 @@ class Tally:
             # Python's own, for pytest-xdist sends no others.
             **{name: float(getattr(self.worst, name)) for name in ("error", "limit", "ratio")},
         }
-        return asdict(self) | {"worst": worst, "left_out": sorted(self.left_out)}
+        refusals = dict(self.builtin_refusals)
+        return asdict(self) | {"worst": worst, "left_out": sorted(self.left_out), "builtin_refusals": refusals}
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,24 @@ import pickle
 import signal
 import sys
 import threading
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
 import psutil
 import torch
 
+from ...reference.builtin import builtin_layer
+from ...reference.spec import LayerSpec
 from ..core.candidate import Implementation, ImplementationError, implementation_from, require_buildable_somewhere
-from ..core.guard import CANDIDATE, JUDGE, begins, listen, restored
+from ..core.guard import CANDIDATE, JUDGE, begins, listen, lost_device, restored
 from ..core.results import FAILED
 from ..trials.search import asked
 from ..trials.table import trial_named
 from ..trials.trial import Outcome
 from .messages import Answer, Declared, Fault, Probe, Run, Target
+
+limits = {"GiB": math.inf}  # by which what PyTorch allocates on a device may grow
 
 ORPHANED = 600  # seconds past its time limit after which a process ends even if its interpreter has stopped
 
@@ -47,10 +52,29 @@ def loaded(target: Target) -> Implementation:
         return implementation
 
 
+@functools.cache
+def start(device: str) -> None:
+    """Have CUDA and its libraries take their memory before a candidate computes, and watch what is allocated there.
+
+    Args:
+        device: with its name as in the request; of others than CUDA's nothing is known.
+    """
+    if torch.device(device).type != "cuda":
+        return
+    begins((JUDGE, "starting the device"))
+    layer = builtin_layer(LayerSpec("gru", 2, 3), device=device, dtype=torch.float32)
+    layer(torch.zeros(1, 1, 2, device=device))[0].sum().backward()
+    torch.cuda.synchronize(device)
+    whole = torch.cuda.get_device_properties(device).total_memory
+    allowed = torch.cuda.memory_reserved(device) + limits["GiB"] * 2**30
+    torch.cuda.set_per_process_memory_fraction(min(1.0, allowed / whole), torch.device(device))
+
+
 def declared(probe: Probe) -> Declared:
     """Import and build a candidate, and return what it says of itself."""
     try:
         found = loaded(probe.target)
+        start(probe.places[0][0])
         begins((CANDIDATE, "building it"))
         with restored():
             require_buildable_somewhere(found, probe.places)
@@ -68,10 +92,13 @@ def outcome(run: Run) -> Outcome:
         implementation = loaded(run.target)
     except ImplementationError as error:
         return Outcome(FAILED, {"fault": str(error)}, str(error))
+    start(run.device)
     begins((JUDGE, "drawing cases"))
     with restored():
         trial = trial_named(run.aspect, run.trial)
-        return asked(trial, implementation, run.dtype, run.device, run.examples, run.seed, run.without)
+        found = asked(trial, implementation, run.dtype, run.device, run.examples, run.seed, run.without)
+    lost = {} if lost_device() is None else {"lost": True}
+    return replace(found, record={**found.record, **lost})
 
 
 def answer(request: Probe | Run) -> Answer:
@@ -82,7 +109,7 @@ def answer(request: Probe | Run) -> Answer:
         return Fault(f"raised {type(error).__name__}: {' '.join(str(error).split())}")
 
 
-def serve(requests: Connection, output: Connection, seconds: float, threads: int) -> None:
+def serve(requests: Connection, output: Connection, seconds: float, gib: float, threads: int) -> None:
     """Answer requests until the parent closes the connection.
 
     Args:
@@ -90,8 +117,11 @@ def serve(requests: Connection, output: Connection, seconds: float, threads: int
             that begins, with the bytes of memory that this process has then.
         output: takes the place of standard output and standard error.
         seconds: the parent's patience with the candidate; it ends this process when nothing is heard for so long.
+        gib: by which the candidate may let it grow; the parent looks after the host's memory, this process after a
+            device's.
         threads: that PyTorch uses.
     """
+    limits["GiB"] = gib
     os.setsid()  # so that Ctrl-C reaches the parent alone, and the parent ends this process with all that it started
     os.dup2(output.fileno(), 1)
     os.dup2(output.fileno(), 2)

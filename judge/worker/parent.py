@@ -64,7 +64,7 @@ class Process:
         os.set_blocking(self.output.fileno(), False)
         self.outputs = [self.output]
         threads = torch.get_num_threads()
-        self.process = context.Process(target=child.serve, args=(requests, written, seconds, threads))
+        self.process = context.Process(target=child.serve, args=(requests, written, seconds, gib, threads))
         with _without_main():
             self.process.start()
         requests.close()
@@ -217,6 +217,8 @@ class Workers:
             try:
                 outcome = process.ask(run, deadline)
                 assert isinstance(outcome, Outcome)
+                if outcome.record.get("lost"):  # its device: whatever ran there next would fail
+                    self._drop(run.target)
             except Fault as fault:
                 self._drop(run.target)
                 outcome = _outcome(run, implementation, process, fault)

@@ -19,6 +19,7 @@ from torch import Tensor
 from .memory import on_device, on_host
 
 FUNCTIONS: tuple[Any, ...] = (torch.rnn_relu, torch.rnn_tanh, torch.lstm, torch.gru)  # by cuDNN's numbers of the modes
+GATES = (1, 1, 4, 3)
 LSTM = 2
 
 SCATTERED = (
@@ -67,7 +68,7 @@ def forward(
     """`aten::_cudnn_rnn`: output, h_n, c_n, what the backward pass needs of dropout, and the weights in one piece."""
     options, state = Options(*rest[:-1]), rest[-1]
     require_alike(input, weights, h_0, c_0, options)
-    if len({weight.untyped_storage().data_ptr() for weight in weights}) > 1:
+    if buffer is None:
         warnings.warn(SCATTERED, stacklevel=2)
     x = options.time_major(wide(input))
     masks = drawn_masks(state, options, x) if options.train and 0 < options.dropout and options.num_layers > 1 else None
@@ -125,6 +126,7 @@ def layers(
     """Return output and final states, layer by layer with the given masks in between."""
     function, D = FUNCTIONS[options.mode], options.directions
     has_biases = stride - (options.proj_size > 0) == 4
+    weights = [shaped(w, k % stride, has_biases, options) for k, w in enumerate(weights)]
     lengths = torch.tensor(options.batch_sizes) if options.batch_sizes else None
     finals = []
     for k in range(options.num_layers):
@@ -139,6 +141,14 @@ def layers(
             x, *final = function(x, lengths, state, own, has_biases, 1, 0.0, True, options.bidirectional)
         finals.append(final)
     return [x, *(torch.cat(of_each) for of_each in zip(*finals, strict=True))]
+
+
+def shaped(weight: Tensor, place: int, has_biases: bool, options: Options) -> Tensor:
+    """Return a weight in its own shape: under autocast it comes as a column, as cuDNN looks at none."""
+    if has_biases and place in (2, 3):
+        return weight.flatten()
+    rows = options.proj_size if place in (2, 4) else GATES[options.mode] * options.hidden_size
+    return weight.view(rows, -1)
 
 
 def drawn_masks(state: Tensor, options: Options, x: Tensor) -> Tensor:
@@ -156,15 +166,17 @@ def dropout_state(dropout: float, train: bool, seed: int, **options: Any) -> Ten
     return on_device(torch.tensor([seed, 0]), torch.device("cuda", torch.device(options["device"]).index or 0)).view(torch.uint8)
 
 
-def flatten_weights(weights: Sequence[Tensor], *rest: Any) -> Tensor:
-    """`aten::_cudnn_rnn_flatten_weight`: have all weights lie in one piece of memory."""
-    whole = weights[0].new_empty(sum(weight.numel() for weight in weights))
-    at = 0
-    for weight in weights:
-        part = whole[at : at + weight.numel()].view(weight.shape)
+def flatten_weights(
+    weights: Sequence[Tensor], stride: int, input_size: int, mode: int, hidden_size: int, proj_size: int, *rest: Any
+) -> Tensor:
+    """`aten::_cudnn_rnn_flatten_weight`: have all weights lie in one piece of memory, which has room for biases."""
+    room = 0 if stride - (proj_size > 0) == 4 else 2 * GATES[mode] * hidden_size
+    sizes = [weight.numel() + room * (k % stride == 1) for k, weight in enumerate(weights)]
+    whole = weights[0].new_empty(sum(sizes))
+    for weight, piece in zip(weights, whole.split(sizes), strict=True):
+        part = piece[: weight.numel()].view(weight.shape)
         on_host(part).copy_(on_host(weight))
         weight.set_(whole.untyped_storage(), part.storage_offset(), weight.shape, part.stride())  # type: ignore[call-overload]
-        at += weight.numel()
     return whole
 
 
@@ -201,7 +213,9 @@ _threads: dict[int, ThreadPoolExecutor] = {}
 def without_guards(function: Callable[[], Any]) -> Any:
     """Call a function where autograd works, which it does not below the dispatcher: in another thread."""
     pool = _threads.setdefault(os.getpid(), ThreadPoolExecutor(1))  # threads are not forked
-    return pool.submit(function).result()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of layers on the CPU
+        return pool.submit(function).result()
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {

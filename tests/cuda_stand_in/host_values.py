@@ -55,6 +55,9 @@ class HostValues(TorchDispatchMode):
         name = func._schema.name
         if device is None or name in WITHOUT_VALUES or is_view(func):
             return func(*args, **kwargs)
+        if is_composite(func):  # which in inference mode nobody has taken apart yet
+            with self:
+                return func.decompose(*args, **kwargs)
         if name in CUDNN:
             return CUDNN[name](*args, **kwargs)
         if name == "aten::equal":  # a wait, and True or False
@@ -81,6 +84,13 @@ def device_of(args: Sequence[Any], kwargs: dict[str, Any]) -> torch.device | Non
     if tensors or (asked is not None and torch.device(asked).type == "cuda"):
         return tensors[0].device if tensors else torch.device("cuda", torch.device(asked).index or 0)
     return None
+
+
+@cache
+def is_composite(func: Any) -> bool:
+    """Whether an operator is made of others."""
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key))
 
 
 @cache
