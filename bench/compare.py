@@ -13,12 +13,13 @@ import os
 import platform
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -49,7 +50,11 @@ from rnn_parity.bench.long import measure_long
 from rnn_parity.bench.memory import peak_bytes
 from rnn_parity.bench.pictures import draw
 from rnn_parity.bench.rounds import Call, ratio, timed_rounds
-from rnn_parity.bench.table import machine, report, short_table
+from rnn_parity.bench.table import machine, report, short_table, wrong_arms
+from rnn_parity.judge.core.candidate import one_line
+
+# What cuDNN warns of where it has to copy a layer's weights: PyTorch puts those of bfloat16 nowhere in one piece.
+SCATTERED = "RNN module weights are not part of single contiguous chunk of memory"
 
 HIDDEN = (16, 64, 128, 256, 512)  # swept at B64 T28 I28
 BATCH = (1, 8, 64, 256)  # swept at T28 I28 H64
@@ -63,7 +68,7 @@ def settings(device: str) -> list[Setting]:
         return [
             Setting(kind, shape, dtype, tf32=tf32, graph=graph)
             for (dtype, tf32), graph, kind, shape in product(precisions, (False, True), KINDS, SHAPES)
-        ] + variants()
+        ] + [*(Setting(kind, COMPILED_SHAPE) for kind in KINDS), *variants()]
     return [Setting(kind, shape) for kind in KINDS for shape in [*SHAPES, COMPILED_SHAPE]] + variants()
 
 
@@ -84,32 +89,52 @@ def sweeps() -> list[Setting]:
     return [Setting(kind, shape) for kind in KINDS for shape in shapes]
 
 
-def make_calls(setting: Setting, step: str, arms: Sequence[str], device: str) -> tuple[dict[str, Call], dict[str, str]]:
-    """Build each arm's call and hold its results against the truth.
+class Calls(NamedTuple):
+    """The calls of a setting's arms, and what became of the other arms.
 
-    Returns:
-        The calls by arm, the built-in's first.
-        Why each arm that is missing was left out.
+    Args:
+        timed: by arm, the built-in's first.
+        left_out: why an arm has no place in the setting.
+        wrong: how the results of an arm are wrong, or what it raised; of these the built-in alone is timed.
+        said: what an arm warned of.
     """
-    truth, x = Truth(setting, step, device), make_input(setting, device)
-    calls: dict[str, Call] = {}
-    left_out = {}
+
+    timed: dict[str, Call]
+    left_out: dict[str, str]
+    wrong: dict[str, str]
+    said: dict[str, str]
+
+
+def make_calls(setting: Setting, step: str, arms: Sequence[str], device: str) -> Calls:
+    """Build each arm's call and hold its results against the truth."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", SCATTERED)
+        truth, x = Truth(setting, step, device), make_input(setting, device)
+    found = Calls({}, {}, {}, {})
     for name in arms:
         try:
-            call = make_call(step, make_arm(name, setting, device), *x)
-            if setting.graph:
-                call = captured(call)
-            with time_limit(COMPILE_SECONDS) if name == "compiled" else nullcontext():
-                results = call()
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.filterwarnings("always", SCATTERED)
+                call = make_call(step, make_arm(name, setting, device), *x)
+                if setting.graph:
+                    call = captured(call)
+                with time_limit(COMPILE_SECONDS) if name == "compiled" else nullcontext():
+                    results = call()
+            if caught:
+                found.said[name] = "its weights do not lie in one piece, and are copied into one at each call"
+            if name == "builtin":
+                found.timed[name] = call  # with which all others are compared
             truth.assert_equal_results(results)
-            calls[name] = call
+            found.timed[name] = call
         except LeftOut as reason:
-            left_out[name] = str(reason)
+            found.left_out[name] = str(reason)
         except OutOfTime:
-            left_out[name] = f"compiling took longer than {COMPILE_SECONDS} s"
+            found.left_out[name] = f"compiling took longer than {COMPILE_SECONDS} s"
         except torch._dynamo.exc.TorchDynamoException as error:
-            left_out[name] = f"not compiled: {str(error).splitlines()[0]}"
-    return calls, left_out
+            found.left_out[name] = f"not compiled: {str(error).splitlines()[0]}"
+        except Exception as error:  # one arm's fault must not cost what all others took
+            found.wrong[name] = one_line(error)
+    return found
 
 
 def measure(setting: Setting, step: str, arms: Sequence[str], device: str, seconds: float) -> dict[str, Any]:
@@ -124,16 +149,14 @@ def measure(setting: Setting, step: str, arms: Sequence[str], device: str, secon
 
     Returns:
         The setting, and for each arm its median time, its ratio to the built-in's with the interval's ends, the number
-        of rounds and, in training, the bytes at its peak.
-
-    Raises:
-        AssertionError: an arm's results are not the built-in's.
+        of rounds and, in training, the bytes at its peak; and what became of the arms that were not timed.
     """
-    with products(setting.tf32):
-        calls, left_out = make_calls(setting, step, arms, device)
-        rounds = timed_rounds(calls, seconds, device)
+    with products(setting.tf32), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", SCATTERED)
+        calls = make_calls(setting, step, arms, device)
+        rounds = timed_rounds(calls.timed, seconds, device) if "builtin" in calls.timed else {}
         # A replayed graph allocates nothing: its memory is its own for good.
-        weighed = calls if step == "training" and not setting.graph else {}
+        weighed = calls.timed if step == "training" and not setting.graph else {}
         peaks = {name: peak_bytes(call, device) for name, call in weighed.items()}
     found = {
         name: {
@@ -145,7 +168,8 @@ def measure(setting: Setting, step: str, arms: Sequence[str], device: str, secon
         for name, times in rounds.items()
     }
     described = {**vars(setting), "shape": setting.shape._asdict(), "name": setting.name}
-    return {"setting": described, "step": step, "arms": found, "left_out": left_out}
+    beside = {"left_out": calls.left_out, "wrong": calls.wrong, "said": calls.said}
+    return {"setting": described, "step": step, "arms": found, **beside}
 
 
 def few() -> list[Setting]:
@@ -226,18 +250,18 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, write JSON and pictures, print the table."""
+    """Measure, write JSON and pictures, print the table; 1 where an arm is wrong."""
     chosen = options(argv)
     torch.set_num_threads(chosen.threads)
     chosen.out.mkdir(parents=True, exist_ok=True)
     measured = run(chosen.device, chosen.arms, chosen.seconds, chosen.steps, chosen.quick)
     (chosen.out / "compare.json").write_text(json.dumps(measured, indent=1) + "\n")
     if chosen.quick:
-        print("\n".join([machine(measured), "", *short_table(measured)]))
-        return 0
-    draw(measured, chosen.out)
-    print(report(measured))
-    return 0
+        print("\n".join([machine(measured), "", *short_table(measured), *wrong_arms(measured)]))
+    else:
+        draw(measured, chosen.out)
+        print(report(measured))
+    return int(any(wrong_arms(measured)))
 
 
 if __name__ == "__main__":

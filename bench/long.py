@@ -9,6 +9,7 @@ import numpy as np
 from rnn_parity.bench.arms import Setting, Shape, Truth, make_arm, make_call, make_input, products
 from rnn_parity.bench.memory import peak_bytes
 from rnn_parity.bench.rounds import Call, ratio, timed_rounds
+from rnn_parity.judge.core.candidate import one_line
 
 BATCH, INPUT, HIDDEN = 16, 28, 64
 
@@ -25,13 +26,21 @@ def measure_long(kind: str, arms: Sequence[str], lengths: Sequence[int], device:
 
     Returns:
         For each arm and length the time, its ratio to the built-in's and the peak; for each arm its time per step at
-        the last length over that at the first, and the bytes that each further step takes.
+        the last length over that at the first, and the bytes that each further step takes; and what is wrong with an
+        arm that was not timed.
     """
     names = [name for name in arms if name in ("builtin", "fused")] + ["checkpointed"] * ("fused" in arms)
     calls: dict[tuple[str, int], Call] = {}
+    wrong: dict[str, str] = {}
     with products(tf32=False):
-        for name in names:
-            calls |= {(name, T): make_checked(name, setting_of(kind, T), device) for T in lengths}
+        for name in list(names):
+            try:
+                calls |= {(name, T): make_checked(name, setting_of(kind, T), device) for T in lengths}
+            except Exception as error:  # as in `compare.make_calls`; without the built-in there is nothing to compare
+                if name == "builtin":
+                    raise
+                wrong[name] = one_line(error)
+                names.remove(name)
         rounds = timed_rounds(calls, seconds, device, patience=math.inf)
         peaks = {key: peak_bytes(call, device) for key, call in calls.items()}
     found = {}
@@ -44,7 +53,8 @@ def measure_long(kind: str, arms: Sequence[str], lengths: Sequence[int], device:
             "flat": ratio(per_step[lengths[-1]], per_step[lengths[0]])._asdict(),
             "bytes_per_step": float(np.polyfit(lengths, [peaks[name, T] for T in lengths], 1)[0]),
         }
-    return {"setting": setting_of(kind, 0).name, "sizes": [BATCH, INPUT, HIDDEN], "steps": list(lengths), "arms": found}
+    sizes = {"sizes": [BATCH, INPUT, HIDDEN], "steps": list(lengths)}
+    return {"setting": setting_of(kind, 0).name, **sizes, "arms": found, "wrong": wrong}
 
 
 def setting_of(kind: str, T: int) -> Setting:

@@ -42,7 +42,7 @@ def lines_of(headers: list[str], rows: Iterable[list[str]]) -> list[str]:
 
 def table(measured: dict[str, Any], step: str) -> list[str]:
     """Lay a step's times out: the built-in's milliseconds, and each arm's multiple of it with its interval and goal."""
-    timings = [timing for timing in measured["timings"] if timing["step"] == step]
+    timings = [timing for timing in measured["timings"] if timing["step"] == step and "builtin" in timing["arms"]]
     timings = [timing for timing in timings if setting_of(timing).shape in (*SHAPES, COMPILED_SHAPE)]
     arms = [name for name in ARMS[1:] if any(name in timing["arms"] for timing in timings)]
     rows = []
@@ -132,9 +132,21 @@ def report(measured: dict[str, Any]) -> str:
 
 
 def left_out(measured: dict[str, Any]) -> list[str]:
-    """Say once for each arm and reason that it was left out, and where."""
+    """Say once for each arm and reason that it was left out, what it warned of or what is wrong with it, and where."""
+    return [*grouped(measured["timings"], "left_out"), *grouped(measured["timings"], "said"), *wrong_arms(measured)]
+
+
+def wrong_arms(measured: dict[str, Any]) -> list[str]:
+    """Return a line for each arm whose results were wrong, or that raised."""
+    return grouped([*measured["timings"], *measured["long"]], "wrong")
+
+
+def grouped(timings: Iterable[dict[str, Any]], what: str) -> list[str]:
+    """Return a line for each arm and each text of a kind, with the settings in which it was said."""
     where: dict[tuple[str, str], list[str]] = {}
-    for timing in measured["timings"]:
-        for arm, reason in timing["left_out"].items():
-            where.setdefault((arm, reason), []).append(timing["setting"]["name"])
-    return [f"Left out, {arm}: {reason} ({', '.join(dict.fromkeys(at))})." for (arm, reason), at in where.items()]
+    for timing in timings:
+        setting = timing["setting"]
+        for arm, text in timing.get(what, {}).items():  # results of earlier versions lack some
+            where.setdefault((arm, text), []).append(setting if isinstance(setting, str) else setting["name"])
+    title = {"left_out": "Left out", "said": "Note on", "wrong": "WRONG"}[what]
+    return [f"{title}, {arm}: {text} ({', '.join(dict.fromkeys(at))})." for (arm, text), at in where.items()]

@@ -18,7 +18,9 @@ from .core.candidate import (
     require_buildable,
 )
 from .core.case import Case
-from .core.guard import Streams, generators_restored, lost_device
+from .core.device import lost_device
+from .core.guard import Streams
+from .core.settings import generators_restored
 from .core.verdict import ParityError
 from .trials.schedule import DEFAULT_EXAMPLES, in_rounds
 from .trials.search import JudgeError, ask, search

@@ -104,7 +104,9 @@ class Report:
         ]
         lines += [*_notes(verdicts), *_causes(verdicts)]
         refusals = sum((Counter(verdict["builtin_refusals"]) for verdict in verdicts), Counter[str]())
-        lines += [f"torch.nn itself refuses {count} cases, judged without it: {said}" for said, count in refusals.items()]
+        lines += [
+            f"torch.nn itself refuses {count} cases, judged without it: {said}" for said, count in refusals.items()
+        ]
         faults = sum(verdict["builtin_faults"] for verdict in verdicts)
         if faults:
             lines.append(f"torch.nn itself is over its bound in {faults} cases; see builtin_faults in --parity-json")

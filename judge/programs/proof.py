@@ -14,7 +14,8 @@ import torch
 
 from ..core.candidate import Implementation, one_line
 from ..core.check import Program
-from ..core.guard import CANDIDATE, JUDGE, begins, restored
+from ..core.guard import CANDIDATE, JUDGE, begins
+from ..core.settings import restored
 from ..core.verdict import exact_products
 
 SEEDS = (2**40 + 1, 2**40 + 2)  # which no layer is likely to set

@@ -19,7 +19,8 @@ from ...reference.builtin import LAYERS
 from ..checks.likeness import known_as
 from ..core.candidate import Implementation, implementation_from
 from ..core.case import Case
-from ..core.guard import BUILTIN, Streams, begins, computes_on, loses_device, lost_device, on_behalf_of
+from ..core.device import computes_on, loses_device, lost_device
+from ..core.guard import BUILTIN, Streams, begins, on_behalf_of
 from ..core.misbehaviour import Ended, OfAdapter, Raised, Seeded
 from ..core.results import ERROR, FAILED, PASSED, UNSUPPORTED
 from ..core.strategies import cases, within_means

@@ -21,8 +21,10 @@ import torch
 from ...reference.builtin import builtin_layer
 from ...reference.spec import LayerSpec
 from ..core.candidate import Implementation, ImplementationError, implementation_from, require_buildable_somewhere
-from ..core.guard import CANDIDATE, JUDGE, begins, listen, lost_device, restored
+from ..core.device import lost_device
+from ..core.guard import CANDIDATE, JUDGE, begins, listen
 from ..core.results import FAILED
+from ..core.settings import restored
 from ..trials.search import asked
 from ..trials.table import trial_named
 from ..trials.trial import Outcome
@@ -67,7 +69,8 @@ def start(device: str) -> None:
     torch.cuda.synchronize(device)
     whole = torch.cuda.get_device_properties(device).total_memory
     allowed = torch.cuda.memory_reserved(device) + limits["GiB"] * 2**30
-    torch.cuda.set_per_process_memory_fraction(min(1.0, allowed / whole), torch.device(device))
+    index = torch.zeros(0, device=device).get_device()
+    torch.cuda.set_per_process_memory_fraction(min(1.0, allowed / whole), index)
 
 
 def declared(probe: Probe) -> Declared:

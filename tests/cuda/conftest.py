@@ -35,7 +35,16 @@ def tested(on_stand_in: Run) -> Run:
     """Run tests on the stand-in: those of a module, chosen by further arguments."""
 
     def run(module: str, *options: str, status: int = 0, **more: str) -> str:
-        command = ("-m", "pytest", "-p", "no:cacheprovider", "-q", "--tb=short", "--pyargs", f"rnn_parity.tests.{module}")
+        command = (
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "-q",
+            "--tb=short",
+            "--pyargs",
+            f"rnn_parity.tests.{module}",
+        )
         return on_stand_in(*command, *options, status=status, **more)
 
     return run

@@ -32,3 +32,11 @@ class BiasedGRU(manual.GRU):
     def forward(self, input: Any, hx: Any = None) -> Any:
         output, h_n = super().forward(input, hx)
         return output._replace(data=output.data + 1e-3) if isinstance(output, PackedSequence) else output + 1e-3, h_n
+
+
+class GreedyGRU(manual.GRU):
+    """Allocates a GiB on the device, for nothing."""
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        torch.empty(2**30, dtype=torch.uint8, device="cuda")
+        return super().forward(input, hx)

@@ -1,4 +1,4 @@
-"""The judge on a CUDA device: what is right passes, and faults that only CUDA has are seen. Run by `test_stand_in.py`."""
+"""The judge on a CUDA device: right layers pass, and faults that only CUDA has are seen. Run by `test_stand_in.py`."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,7 +13,8 @@ from rnn_parity.bench import calibrate
 from rnn_parity.judge import ParityError, assert_parity
 from rnn_parity.judge.core.candidate import implementation_from
 from rnn_parity.judge.core.case import Case
-from rnn_parity.judge.core.guard import SETTINGS, Streams, settings
+from rnn_parity.judge.core.guard import Streams
+from rnn_parity.judge.core.settings import SETTINGS, settings
 from rnn_parity.judge.core.verdict import Verdict
 from rnn_parity.judge.programs.proof import outcome
 from rnn_parity.judge.trials.schedule import Block

@@ -66,7 +66,10 @@ def costs(module: Any, kind: str, steps: int, **options: Any) -> tuple[Counts, C
 @LAYERS
 def test_kernels_and_products_a_step(module: Any, kind: str) -> None:
     pairs = zip(costs(module, kind, SEQ), costs(module, kind, FEWER), strict=True)
-    apart = [(more.kernels + more.on_device - few.kernels - few.on_device, more.products - few.products) for more, few in pairs]
+    apart = [
+        (more.kernels + more.on_device - few.kernels - few.on_device, more.products - few.products)
+        for more, few in pairs
+    ]
     a_step = tuple((kernels / (SEQ - FEWER), products / (SEQ - FEWER)) for kernels, products in apart)
     assert a_step == BUDGET[module, kind]
 

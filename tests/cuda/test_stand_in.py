@@ -5,11 +5,18 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from .conftest import Run
 
 CUDA = ("--parity-device", "cuda", "--parity-dtype")
 FAULTY = "gru=rnn_parity.tests.cuda.faulty:"
+STAND_IN = "stand-in, no GPU"
+
+
+def judged(*layers: str) -> tuple[str, ...]:
+    """Return the options that name layers."""
+    return tuple(part for layer in layers for part in ("--parity-implementation", layer))
 
 
 def test_the_layers(tested: Run) -> None:
@@ -20,40 +27,61 @@ def test_the_judge(tested: Run) -> None:
     tested("cuda.on_judge")
 
 
-@pytest.mark.parametrize(
-    ("dtype", "layers"),
-    [
-        ("float64", ("gru=torch.nn:GRU", "lstm=rnn_parity.manual.fused:LSTM")),
-        ("bfloat16", ("rnn=rnn_parity.manual:RNN",)),
-    ],
-)
-def test_conformance(tested: Run, dtype: str, layers: tuple[str, ...], tmp_path: Path) -> None:
-    named = (part for layer in layers for part in ("--parity-implementation", layer))
+def test_a_training(tested: Run) -> None:
+    tested("cuda.on_training", CUDA_STAND_IN_DEVICES="2")
+
+
+def test_what_a_task_leaves_is_read_where_there_is_no_device(on_stand_in: Run, tmp_path: Path) -> None:
+    options = ("--device", "cuda", "--epochs", "1", "--implementation", "manual", "--out", str(tmp_path))
+    assert "hello, data hello, cuda, seed 0" in on_stand_in("-m", "rnn_parity.tasks.hello", *options)
+    for name in ("model.ckpt", "checkpoint.pt"):  # here
+        assert torch.load(tmp_path / "manual" / name, weights_only=True, map_location=None if name[0] == "m" else "cpu")
+    assert json.loads((tmp_path / "manual" / "metrics.json").read_text())["machine"]["accelerator"] == STAND_IN
+
+
+def test_what_other_tests_ask_of_cuda(tested: Run) -> None:
+    modules = ("test_parity", "rnn_parity.tests.unit.test_bench", "rnn_parity.tests.unit.test_surface")
+    printed = tested(*modules, "-k", "(cuda and not cell) or gpu", HYPOTHESIS_PROFILE="dev")
+    assert "23 passed" in printed
+
+
+LAYERS = ("gru=torch.nn:GRU", "lstm=rnn_parity.manual.fused:LSTM", "rnn=rnn_parity.manual:RNN")
+SHARE = "equations or second or eval or losses or carried or infinite"  # of the trials, for time
+
+
+@pytest.mark.parametrize(("dtype", "trials"), [("float64", SHARE), ("bfloat16", "forward or gradients-equations")])
+def test_conformance(tested: Run, dtype: str, trials: str, tmp_path: Path) -> None:
     file = tmp_path / "verdicts.json"
-    options = (*CUDA, dtype, "--parity-examples", "1", "--parity-json", str(file), *named)
-    printed = tested("conformance", *options, "-k", "not distribution and not stacking")
-    assert ", CUDA stand-in, no GPU, TF32 off" in printed
+    options = (*CUDA, dtype, "--parity-examples", "1", "--parity-json", str(file), *judged(*LAYERS))
+    printed = tested("conformance", *options, "-k", trials)
+    assert f", CUDA {STAND_IN}, TF32 off" in printed
     assert "torch.nn itself is over its bound" not in printed
+    refused = (
+        "refuses .* judged without it: backward raised RuntimeError: cudnn RNN backward can only be called in training"
+    )
+    assert re.search(refused, printed) or dtype == "bfloat16"
     found = json.loads(file.read_text())
-    assert found["header"]["cuda"] == "stand-in, no GPU"
-    assert [verdict["verdict"] for verdict in found["verdicts"]] == ["passed"] * len(layers)
+    assert found["header"]["cuda"] == STAND_IN
+    assert [verdict["verdict"] for verdict in found["verdicts"]] == ["passed"] * len(LAYERS)
 
 
-def test_a_failed_kernel_costs_its_layer_the_process(tested: Run) -> None:
-    layers = ("--parity-implementation", f"{FAULTY}AssertingGRU", "--parity-implementation", "lstm=rnn_parity.manual:LSTM")
-    options = (*CUDA, "float64", "--parity-examples", "4", *layers, "-k", "forward or absent")
-    printed = tested("conformance", *options, status=1)
-    assert "2 failed, 2 passed" in printed
+def test_faults_that_cost_a_layer_its_process_or_its_memory(tested: Run) -> None:
+    layers = judged(f"{FAULTY}AssertingGRU", f"{FAULTY}GreedyGRU", "lstm=rnn_parity.manual:LSTM")
+    options = (*CUDA, "float64", "--parity-examples", "4", "--parity-memory", "0.5", *layers)
+    printed = tested("conformance", *options, "-k", "forward or absent", status=1)
+    assert "4 failed, 2 passed" in printed
     lines = printed.splitlines()
-    failed = [k for k, line in enumerate(lines) if "is not the GRU of the equations: forward lost the CUDA device" in line]
+    lost = "AssertingGRU is not the GRU of the equations: forward lost the CUDA device"
+    failed = [k for k, line in enumerate(lines) if lost in line]
     for k in failed[:2]:
         (batch,) = re.findall(r"batch=(\d+)", lines[k + 1])
         assert int(batch) > 2, "the case that is named is an innocent one"
+    assert "GreedyGRU is not the GRU of the equations: forward raised OutOfMemoryError: CUDA out of memory." in printed
     assert "the judge failed" not in printed
 
 
 LOST = """
-from rnn_parity.judge import JudgeError, ParityError, assert_parity
+from rnn_parity.judge import ParityError, assert_parity
 from rnn_parity.manual import LSTM
 from rnn_parity.tests.cuda.faulty import AssertingGRU
 
@@ -63,7 +91,7 @@ except ParityError as error:
     print(error)
 try:
     assert_parity(LSTM, aspects="forward", examples=6, device="cuda")
-except JudgeError as error:
+except ValueError as error:
     print(error)
 """
 
@@ -72,7 +100,7 @@ def test_after_a_failed_kernel_nothing_is_said_of_other_layers_in_that_process(o
     first, case, second, *_ = on_stand_in("-c", LOST).splitlines()
     assert "AssertingGRU is not the GRU of the equations: forward lost the CUDA device: " in first
     assert int(re.findall(r"batch=(\d+)", case)[0]) > 2
-    assert "nothing is said of rnn_parity.manual.layers:LSTM" in second
+    assert second.startswith("no device cuda: a layer judged before in this process lost the CUDA device: ")
 
 
 TWO = """

@@ -1,8 +1,8 @@
 """cuDNN's layers, as far as their callers can tell: what they give, what they refuse, and how their dropout draws.
 
-The values are those of PyTorch's layers on the CPU, in float32 for half precision. As cuDNN does, they refuse a backward
-pass outside training mode, and take dropout from a state that PyTorch makes once for each device, which no later seed
-resets. That they have no second derivative is PyTorch's own doing.
+The values are those of PyTorch's layers on the CPU, in float32 for half precision. As cuDNN does, they refuse a
+backward pass outside training mode, and take dropout from a state that PyTorch makes once for each device, which no
+later seed resets. That they have no second derivative is PyTorch's own doing.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def forward(
     if buffer is None:
         warnings.warn(SCATTERED, stacklevel=2)
     x = options.time_major(wide(input))
-    masks = drawn_masks(state, options, x) if options.train and 0 < options.dropout and options.num_layers > 1 else None
+    masks = drawn_masks(state, options, x) if options.train and options.dropout > 0 and options.num_layers > 1 else None
     states = [wide(s) for s in (h_0, c_0) if s is not None]
     results = without_guards(lambda: layers(x, [wide(w) for w in weights], stride, states, options, masks))
     output, *final = (tensor.detach() for tensor in results)
@@ -100,7 +100,7 @@ def backward(
         raise RuntimeError("cudnn RNN backward can only be called in training mode")
     given = [input, h_0, *([c_0] if options.mode == LSTM and c_0 is not None else []), *weights]
     states = len(given) - len(weights) - 1
-    drops = 0 < options.dropout and options.num_layers > 1
+    drops = options.dropout > 0 and options.num_layers > 1
     masks = on_host(reserve).view(torch.float64) if drops else None
     if masks is not None:
         masks = masks.view(options.num_layers - 1, *options.time_major(input).shape[:-1], -1)
@@ -109,7 +109,9 @@ def backward(
         x, *leaves = (wide(tensor).requires_grad_() for tensor in given)
         found = layers(options.time_major(x), leaves[states:], stride, leaves[:states], options, masks)
         results = [options.time_major(found[0]), *found[1:]]
-        pairs = [(r, wide(d).to(r.dtype)) for r, d in zip(results, (d_output, d_h_n, d_c_n), strict=False) if d is not None]
+        pairs = [
+            (r, wide(d).to(r.dtype)) for r, d in zip(results, (d_output, d_h_n, d_c_n), strict=False) if d is not None
+        ]
         return torch.autograd.grad([r for r, _ in pairs], [x, *leaves], [d for _, d in pairs], allow_unused=True)
 
     found = [
@@ -163,7 +165,9 @@ def drawn_masks(state: Tensor, options: Options, x: Tensor) -> Tensor:
 
 def dropout_state(dropout: float, train: bool, seed: int, **options: Any) -> Tensor:
     """`aten::_cudnn_init_dropout_state`: the seed, and how often it was drawn from."""
-    return on_device(torch.tensor([seed, 0]), torch.device("cuda", torch.device(options["device"]).index or 0)).view(torch.uint8)
+    return on_device(torch.tensor([seed, 0]), torch.device("cuda", torch.device(options["device"]).index or 0)).view(
+        torch.uint8
+    )
 
 
 def flatten_weights(
@@ -180,9 +184,7 @@ def flatten_weights(
     return whole
 
 
-def require_alike(
-    input: Tensor, weights: Sequence[Tensor], h_0: Tensor, c_0: Tensor | None, options: Options
-) -> None:
+def require_alike(input: Tensor, weights: Sequence[Tensor], h_0: Tensor, c_0: Tensor | None, options: Options) -> None:
     """Refuse what cuDNN's operator refuses.
 
     Raises:
@@ -194,7 +196,9 @@ def require_alike(
         if tensor is None:
             continue
         if tensor.device != input.device:
-            raise RuntimeError(f"Input and {role} tensors are not at the same device, {input.device} and {tensor.device}")
+            raise RuntimeError(
+                f"Input and {role} tensors are not at the same device, {input.device} and {tensor.device}"
+            )
         if tensor.dtype != input.dtype:
             raise RuntimeError(f"Input and {role} tensors are not the same dtype, {input.dtype} and {tensor.dtype}")
         expected = (options.num_layers * options.directions, batch, sizes.get(role))

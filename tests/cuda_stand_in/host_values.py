@@ -37,7 +37,14 @@ HOST_ALONE = {
 
 # What takes numbers of the device's generator.
 RANDOM = {
-    *("aten::bernoulli_", "aten::bernoulli", "aten::native_dropout", "aten::uniform_", "aten::normal_", "aten::random_"),
+    *(
+        "aten::bernoulli_",
+        "aten::bernoulli",
+        "aten::native_dropout",
+        "aten::uniform_",
+        "aten::normal_",
+        "aten::random_",
+    ),
     *("aten::rand", "aten::rand_like", "aten::randn", "aten::randn_like", "aten::randint", "aten::randint_like"),
     *("aten::multinomial", "aten::randperm", "aten::normal", "aten::exponential_"),
 }

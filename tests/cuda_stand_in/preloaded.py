@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -37,10 +36,13 @@ def missing() -> str | None:
 def headers() -> list[Path]:
     """Return the folders with CUDA's headers: most come with its runtime, those below `crt` with Triton."""
     site = Path(sysconfig.get_paths()["purelib"])
-    found = {file: site / folder for folder, file in (
-        (f"nvidia/cu{CUDA.rstrip('.')}/include", "cuda_runtime_api.h"),
-        ("triton/backends/nvidia/include", "crt/host_defines.h"),
-    )}
+    found = {
+        file: site / folder
+        for folder, file in (
+            (f"nvidia/cu{CUDA.rstrip('.')}/include", "cuda_runtime_api.h"),
+            ("triton/backends/nvidia/include", "crt/host_defines.h"),
+        )
+    }
     return [folder for file, folder in found.items() if (folder / file).is_file()]
 
 
@@ -57,9 +59,7 @@ def build(folder: Path) -> dict[str, str]:
     include = [f"-I{path}" for path in headers()]
     sources = [str(HERE / name) for name in ("runtime.c", "products.c")]
     subprocess.run([*shared, *include, *sources, "-o", str(folder / LIBRARY), "-ldl", "-lpthread"], check=True)
-    subprocess.run(
-        [*shared, f"-Wl,-soname,{DRIVER}", str(HERE / "driver.c"), "-o", str(folder / DRIVER)], check=True
-    )
+    subprocess.run([*shared, f"-Wl,-soname,{DRIVER}", str(HERE / "driver.c"), "-o", str(folder / DRIVER)], check=True)
     return os.environ | {
         "LD_PRELOAD": str(folder / LIBRARY),
         "LD_LIBRARY_PATH": _path(folder, os.environ.get("LD_LIBRARY_PATH")),

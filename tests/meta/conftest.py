@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rnn_parity.judge.core.guard import settings
+from rnn_parity.judge.core.settings import settings
 
 
 @pytest.fixture(autouse=True)

@@ -100,9 +100,9 @@ def test_what_takes_too_long_to_compile_is_left_out(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(torch, "compile", compile_forever)
     monkeypatch.setattr(compare, "COMPILE_SECONDS", 0.05)
-    calls, left_out = compare.make_calls(Setting("RNN", arms.COMPILED_SHAPE), "forward", ["builtin", "compiled"], "cpu")
-    assert list(calls) == ["builtin"]
-    assert left_out == {"compiled": "compiling took longer than 0.05 s"}
+    found = compare.make_calls(Setting("RNN", arms.COMPILED_SHAPE), "forward", ["builtin", "compiled"], "cpu")
+    assert list(found.timed) == ["builtin"]
+    assert found.left_out == {"compiled": "compiling took longer than 0.05 s"}
 
 
 def test_goals_are_by_layer_and_none_on_a_gpu() -> None:
@@ -115,6 +115,28 @@ def test_goals_are_by_layer_and_none_on_a_gpu() -> None:
     assert time_goal("fused", plain, "forward", "cuda") is None
     assert str(Outcome("", 0.9, 0.9)) == "0.90 met"
     assert str(Outcome("", 0.9, 0.91)) == "0.90 missed"
+
+
+class Doubled(torch.nn.RNN):
+    def forward(self, *arguments: Any) -> Any:
+        output, state = super().forward(*arguments)
+        return 2 * output, state
+
+
+def test_a_wrong_arm_costs_its_own_figures_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rnn_parity.manual.fused.RNN", Doubled)
+    monkeypatch.setattr(compare, "settings", lambda device: [Setting("RNN", arms.SHAPES[0])])
+    monkeypatch.setattr(compare, "sweeps", lambda: [])
+    monkeypatch.setattr(compare, "draw", lambda *_: None)
+    monkeypatch.setattr(compare, "KINDS", ("RNN",))
+    command = ["--out", str(tmp_path), "--seconds", "0.1", "--threads", "1", "--steps", "2", "4"]
+    assert compare.main([*command, "--arms", "manual", "fused"]) == 1
+    saved = json.loads((tmp_path / "compare.json").read_text())
+    assert [list(timing["arms"]) for timing in saved["timings"]] == [["builtin", "manual"]] * 2
+    assert all("AssertionError: error" in timing["wrong"]["fused"] for timing in [*saved["timings"], *saved["long"]])
+    assert "WRONG, fused: AssertionError: error" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +235,7 @@ def test_the_table_s_settings_are_the_same_kinds_on_a_gpu() -> None:
         for dtype, tf32 in [("float32", False), ("float32", True), ("bfloat16", False), ("float16", False)]
         for graph in (False, True)
     }
+    assert {setting.kind for setting in on_gpu if setting.shape == arms.COMPILED_SHAPE} == set(KINDS)
     assert len({*map(str, compare.settings("cpu"))}) == len(compare.settings("cpu")) == 15 + 3 + 9
 
 
@@ -222,4 +245,5 @@ def test_the_table_s_settings_are_the_same_kinds_on_a_gpu() -> None:
 def test_a_gpu_is_measured_eager_and_as_a_graph(dtype: str, graph: bool) -> None:
     setting = Setting("LSTM", Shape(8, 4, 16, 16), dtype, graph=graph)
     found = compare.measure(setting, "training", ["builtin", "manual"], "cuda", 0.1)
-    assert list(found["arms"]) == ["builtin", "manual"]
+    assert list(found["arms"]) == ["builtin", "manual"], found["wrong"]
+    assert found["said"].keys() == {"builtin"} if dtype == "bfloat16" else not found["said"]
