@@ -27,7 +27,7 @@ def add(parser: pytest.Parser) -> None:
     option("--parity-timeout", metavar="SECONDS", type=float, default=60.0,
            help="a layer that does not return for so long has hung (default: 60, and as much more past 256 steps)")
     option("--parity-memory", metavar="GIB", type=float, default=4.0,
-           help="a layer that lets its process, or what it has of a GPU, grow by more has exhausted the memory (default: 4)")
+           help="a layer that lets its process, or what it has of a GPU, grow by more is stopped (default: 4)")
     option("--parity-interface", action="store_true",
            help="judge names, initial values and errors of the implementations named, not only of the manual ones")
     # fmt: on

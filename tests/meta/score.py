@@ -28,8 +28,8 @@ from tqdm import tqdm
 
 from rnn_parity.bench.plain import PlainLayer
 from rnn_parity.judge.core.candidate import implementation_from
-from rnn_parity.judge.core.guard import restored
 from rnn_parity.judge.core.misbehaviour import Raised
+from rnn_parity.judge.core.settings import restored
 from rnn_parity.judge.core.verdict import ParityError, Verdict
 from rnn_parity.judge.trials.schedule import DEFAULT_EXAMPLES, in_rounds
 from rnn_parity.judge.trials.search import search

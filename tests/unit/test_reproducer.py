@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from rnn_parity.bench.plain import PLAIN
 from rnn_parity.judge import ParityError, assert_parity
 from rnn_parity.judge.checks.equations import EQUATIONS, judge
-from rnn_parity.judge.core import guard
 from rnn_parity.judge.core import misbehaviour as kinds
 from rnn_parity.judge.core.candidate import Implementation, implementation_from
 from rnn_parity.judge.core.case import Case
 from rnn_parity.judge.core.check import Check
 from rnn_parity.judge.core.misbehaviour import Ended, Misbehaviour, Seeded, SharedMemory
+from rnn_parity.judge.core.settings import SETTINGS
 from rnn_parity.judge.core.strategies import cases
 from rnn_parity.judge.core.verdict import Finding, Verdict, case_bounds
 from rnn_parity.judge.programs import forms
@@ -226,7 +226,7 @@ def test_a_fault_of_an_adapter_is_shown(fault: str) -> None:
 
 
 def test_every_setting_that_is_watched_has_its_code() -> None:
-    assert guard.SETTINGS.keys() <= SETTING_CODE.keys()
+    assert SETTINGS.keys() <= SETTING_CODE.keys()
 
 
 @pytest.mark.parametrize(
