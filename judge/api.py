@@ -122,7 +122,7 @@ def assert_parity(
     if not trials:
         raise ValueError(f"{judged.name} declares everything that was asked unsupported: {', '.join(aspects)}")
     if torch.device(device).type == "cuda":
-        torch.cuda.init()  # else its generators are not there yet to be put back
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # else its generators are not there yet to be put back
     tally = Tally()
     with generators_restored():
         require_buildable(judged, device, dtype)

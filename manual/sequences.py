@@ -77,10 +77,12 @@ def _reversed_rows(batch_sizes: Int[Tensor, " seq"], on_host: Int[Tensor, " seq"
         batch_sizes: where the rows are to be.
         on_host: the same, which tells sizes without waiting for a device.
     """
-    place = {"device": batch_sizes.device}
+    device = batch_sizes.device
     rows, batch = int(on_host.sum()), int(on_host[0])
-    t = torch.arange(len(batch_sizes), **place).repeat_interleave(batch_sizes, output_size=rows)  # step of each row
+    # The step of each row.
+    t = torch.arange(len(batch_sizes), device=device).repeat_interleave(batch_sizes, output_size=rows)
     first_row = batch_sizes.cumsum(0) - batch_sizes  # of each step
-    b = torch.arange(rows, **place) - first_row[t]  # sequence of each row
-    length = (batch_sizes.unsqueeze(1) > torch.arange(batch, **place)).sum(0)  # of each sequence
-    return first_row[length[b] - 1 - t] + b
+    b = torch.arange(rows, device=device) - first_row[t]  # sequence of each row
+    length = (batch_sizes.unsqueeze(1) > torch.arange(batch, device=device)).sum(0)  # of each sequence
+    source: Tensor = first_row[length[b] - 1 - t] + b
+    return source

@@ -41,4 +41,4 @@ def loses_device(error: BaseException) -> bool:
 
 def has_cuda() -> bool:
     """Whether CUDA is started, and not lost."""
-    return _lost is None and torch.cuda.is_initialized()
+    return _lost is None and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]

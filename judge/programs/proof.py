@@ -14,6 +14,7 @@ import torch
 
 from ..core.candidate import Implementation, one_line
 from ..core.check import Program
+from ..core.device import has_cuda
 from ..core.guard import CANDIDATE, JUDGE, begins
 from ..core.settings import restored
 from ..core.verdict import exact_products
@@ -73,4 +74,4 @@ def _devices() -> list[int] | None:
     """Return whose generators are put back: of CUDA's devices none as long as nothing has started CUDA."""
     if not torch.cuda.is_available():
         return None  # those of another accelerator, if there is one
-    return list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    return list(range(torch.cuda.device_count())) if has_cuda() else []
