@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .memory import on_device, on_host
+from .memory import on_device, on_host, with_index
 
 FUNCTIONS: tuple[Any, ...] = (torch.rnn_relu, torch.rnn_tanh, torch.lstm, torch.gru)  # by cuDNN's numbers of the modes
 GATES = (1, 1, 4, 3)
@@ -165,9 +165,7 @@ def drawn_masks(state: Tensor, options: Options, x: Tensor) -> Tensor:
 
 def dropout_state(dropout: float, train: bool, seed: int, **options: Any) -> Tensor:
     """`aten::_cudnn_init_dropout_state`: the seed, and how often it was drawn from."""
-    return on_device(torch.tensor([seed, 0]), torch.device("cuda", torch.device(options["device"]).index or 0)).view(
-        torch.uint8
-    )
+    return on_device(torch.tensor([seed, 0]), with_index(torch.device(options["device"]))).view(torch.uint8)
 
 
 def flatten_weights(

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from .cudnn import OPERATORS as CUDNN
-from .memory import CPU, is_on_device, on_device, on_host
+from .memory import CPU, is_on_device, on_device, on_host, with_index
 
 # Whose memory is all that counts, or that copy it from and to the host, which the runtime does.
 WITHOUT_VALUES = {
@@ -37,16 +37,9 @@ HOST_ALONE = {
 
 # What takes numbers of the device's generator.
 RANDOM = {
-    *(
-        "aten::bernoulli_",
-        "aten::bernoulli",
-        "aten::native_dropout",
-        "aten::uniform_",
-        "aten::normal_",
-        "aten::random_",
-    ),
-    *("aten::rand", "aten::rand_like", "aten::randn", "aten::randn_like", "aten::randint", "aten::randint_like"),
-    *("aten::multinomial", "aten::randperm", "aten::normal", "aten::exponential_"),
+    *("aten::bernoulli_", "aten::bernoulli", "aten::native_dropout", "aten::uniform_", "aten::normal_"),
+    *("aten::random_", "aten::exponential_", "aten::normal", "aten::rand", "aten::rand_like", "aten::randn"),
+    *("aten::randn_like", "aten::randint", "aten::randint_like", "aten::multinomial", "aten::randperm"),
 }
 
 
@@ -89,7 +82,7 @@ def device_of(args: Sequence[Any], kwargs: dict[str, Any]) -> torch.device | Non
         return None  # of a subclass, such as FakeTensor, which has no memory
     asked = kwargs.get("device")
     if tensors or (asked is not None and torch.device(asked).type == "cuda"):
-        return tensors[0].device if tensors else torch.device("cuda", torch.device(asked).index or 0)
+        return tensors[0].device if tensors else with_index(torch.device(asked))
     return None
 
 

@@ -24,6 +24,11 @@ def on_device(values: Tensor, device: torch.device) -> Tensor:
     return tensor
 
 
+def with_index(device: torch.device) -> torch.device:
+    """Return a device of CUDA's with its index, the current one's where it has none."""
+    return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+
+
 def is_on_device(value: object) -> bool:
     """Whether a value is a tensor of the stand-in's."""
     return isinstance(value, Tensor) and value.is_cuda

@@ -118,14 +118,16 @@ def test_a_case_made_plainer_stays_one(aspect: str) -> None:
 
 
 def test_an_exception_of_the_judges_own_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    trial = trial_named("forward", "equations")
+    trial, cases = trial_named("forward", "equations"), list[Case]()
 
     def broken(implementation: Any, case: Case) -> Any:
+        cases.append(case)
         raise IndexError("a fault of the judge's")
 
     wrong = replace(trial, check=replace(trial.check, verdict=broken))
     outcome = search.asked(wrong, GRU, torch.float64, "cpu", 4, 0)
     assert outcome.result == ERROR
+    assert len(cases) == 1, "a case that the judge cannot answer was made smaller"
     assert outcome.message is not None
     assert "nothing is said of torch.nn" in outcome.message
     assert "case: gru(" in outcome.message
