@@ -109,6 +109,7 @@ import pytest
 import torch
 
 from rnn_parity.judge import ParityError, assert_parity
+from rnn_parity.judge.core.candidate import missing_device
 from rnn_parity.manual import GRU
 from rnn_parity.tests.cuda.faulty import BiasedGRU, ElsewhereGRU
 
@@ -116,9 +117,10 @@ warnings.simplefilter("error")
 with pytest.raises(ParityError) as caught:
     assert_parity(BiasedGRU, aspects="forward", examples=2)
 assert caught.value.plain, caught.value.unwritten
+assert missing_device("cuda:1") is None
+assert missing_device("cuda:2") == "no device cuda:2: torch.cuda.device_count() is 2"
 assert not torch.cuda.is_initialized()
 
-assert torch.cuda.device_count() == 2
 assert_parity(GRU, aspects=("forward", "packed"), examples=1, device="cuda:1")
 assert torch.cuda.current_device() == 0
 with pytest.raises(ParityError, match="expected h_n of shape, dtype and device .*cuda:1.*, got .*cuda:0"):

@@ -99,19 +99,13 @@ def backward(
     if not options.train:
         raise RuntimeError("cudnn RNN backward can only be called in training mode")
     given = [input, h_0, *([c_0] if options.mode == LSTM and c_0 is not None else []), *weights]
-    states = len(given) - len(weights) - 1
-    drops = options.dropout > 0 and options.num_layers > 1
-    masks = on_host(reserve).view(torch.float64) if drops else None
-    if masks is not None:
-        masks = masks.view(options.num_layers - 1, *options.time_major(input).shape[:-1], -1)
+    states, masks = len(given) - len(weights) - 1, saved_masks(reserve, options, input)
 
     def gradients() -> tuple[Tensor | None, ...]:
         x, *leaves = (wide(tensor).requires_grad_() for tensor in given)
         found = layers(options.time_major(x), leaves[states:], stride, leaves[:states], options, masks)
-        results = [options.time_major(found[0]), *found[1:]]
-        pairs = [
-            (r, wide(d).to(r.dtype)) for r, d in zip(results, (d_output, d_h_n, d_c_n), strict=False) if d is not None
-        ]
+        results = zip((options.time_major(found[0]), *found[1:]), (d_output, d_h_n, d_c_n), strict=False)
+        pairs = [(result, wide(d).to(result.dtype)) for result, d in results if d is not None]
         return torch.autograd.grad([r for r, _ in pairs], [x, *leaves], [d for _, d in pairs], allow_unused=True)
 
     found = [
@@ -120,6 +114,14 @@ def backward(
     ]
     d_x, *d_states = found[: 1 + states]
     return d_x, *d_states, *[input.new_empty(0)] * (2 - states), found[1 + states :]
+
+
+def saved_masks(reserve: Tensor, options: Options, input: Tensor) -> Tensor | None:
+    """Return the factors that the forward pass has left, None where it dropped nothing."""
+    if not (options.dropout > 0 and options.num_layers > 1):
+        return None
+    steps_and_batch = options.time_major(input).shape[:-1]
+    return on_host(reserve).view(torch.float64).view(options.num_layers - 1, *steps_and_batch, -1)
 
 
 def layers(

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnn_parity.judge.checks.equations import judge
 from rnn_parity.judge.core.candidate import implementation_from
 from rnn_parity.judge.core.case import Case
+from rnn_parity.judge.trials.trial import Tally
 from rnn_parity.judge.worker.parent import limit_for
 from rnn_parity.reference import LayerSpec
 
@@ -138,6 +139,25 @@ def test_a_built_in_at_fault_is_reported_and_the_candidate_judged_by_the_oracle(
     assert verdict.ok
     assert verdict.builtin_fault is not None
     assert verdict.builtin_fault.startswith("output is off by 1e-06, ")
+
+
+def test_what_the_built_in_refuses_is_no_fault_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(nn.GRU):
+        def forward(self, input: Any, hx: Any = None) -> Any:
+            raise RuntimeError("no kernel")
+
+    class Right(nn.GRU):
+        pass
+
+    monkeypatch.setattr("rnn_parity.judge.checks.equations.loaded_builtin", _loaded(Refusing))
+    verdict, tally = judge(implementation_from(Right, "gru"), CASE), Tally()
+    assert verdict.ok
+    assert verdict.findings
+    assert (verdict.builtin_fault, verdict.builtin_refusal) == (None, "forward raised RuntimeError: no kernel")
+    tally.add(verdict)
+    tally.add(verdict)
+    record = tally.as_record()
+    assert (record["builtin_faults"], record["builtin_refusals"]) == (0, {verdict.builtin_refusal: 2})
 
 
 def _loaded(layer: type[nn.GRU]) -> Callable[[Case], nn.Module]:
