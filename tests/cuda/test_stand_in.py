@@ -40,13 +40,16 @@ def test_what_a_task_leaves_is_read_where_there_is_no_device(on_stand_in: Run, t
 
 def test_what_other_tests_ask_of_cuda(tested: Run) -> None:
     modules = ("test_parity", "rnn_parity.tests.unit.test_bench", "rnn_parity.tests.unit.test_surface")
-    printed = tested(*modules, "-k", "(cuda and not cell) or gpu", HYPOTHESIS_PROFILE="dev")
-    assert "23 passed" in printed
+    chosen = "cuda and not cell and not test_bidirectional or gpu"
+    assert "20 passed" in tested(*modules, "-k", chosen, HYPOTHESIS_PROFILE="dev")
 
 
 LAYERS = ("gru=torch.nn:GRU", "lstm=rnn_parity.manual.fused:LSTM", "rnn=rnn_parity.manual:RNN")
-# Of the trials, for time: what is compared with the oracle, and where cuDNN refuses.
-SHARE = "float64 and (forward or gradients-equations or losses or second or eval) or bfloat16 and forward"
+# Of the trials, for time: what is compared with the oracle, and of torch.nn what else cuDNN refuses.
+SHARE = (
+    "float64 and (forward or gradients-equations or second_order or gru and (losses or second or eval)) "
+    "or bfloat16 and forward and lstm"
+)
 
 
 def test_conformance(tested: Run, tmp_path: Path) -> None:
@@ -55,13 +58,12 @@ def test_conformance(tested: Run, tmp_path: Path) -> None:
     printed = tested("conformance", *options, *judged(*LAYERS), "-k", SHARE)
     assert f", CUDA {STAND_IN}, TF32 off" in printed
     assert "torch.nn itself is over its bound" not in printed
-    assert re.search(
-        r"torch.nn itself refuses \d+ cases, judged without it: backward raised RuntimeError: cudnn RNN", printed
-    )
+    said = r"torch.nn itself refuses \d+ cases, judged without it: (second )?backward raised RuntimeError: "
+    assert re.search(said, printed)
     assert re.search(r"torch.nn:GRU on cuda in float64: refused \d+ cases, as torch.nn does", printed)
     found = json.loads(file.read_text())
     assert found["header"]["cuda"] == STAND_IN
-    assert [verdict["verdict"] for verdict in found["verdicts"]] == ["passed"] * 2 * len(LAYERS)
+    assert [verdict["verdict"] for verdict in found["verdicts"]] == ["passed"] * (len(LAYERS) + 1)
 
 
 def test_faults_that_cost_a_layer_its_process_or_its_memory(tested: Run) -> None:
@@ -121,7 +123,7 @@ assert missing_device("cuda:1") is None
 assert missing_device("cuda:2") == "no device cuda:2: torch.cuda.device_count() is 2"
 assert not torch.cuda.is_initialized()
 
-assert_parity(GRU, aspects=("forward", "packed"), examples=1, device="cuda:1")
+assert_parity(GRU, aspects="forward", examples=1, device="cuda:1")
 assert torch.cuda.current_device() == 0
 with pytest.raises(ParityError, match="expected h_n of shape, dtype and device .*cuda:1.*, got .*cuda:0"):
     assert_parity(ElsewhereGRU, aspects="forward", examples=2, device="cuda:1")
