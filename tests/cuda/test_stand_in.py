@@ -41,13 +41,14 @@ def test_what_a_task_leaves_is_read_where_there_is_no_device(on_stand_in: Run, t
 def test_what_other_tests_ask_of_cuda(tested: Run) -> None:
     modules = ("test_parity", "rnn_parity.tests.unit.test_bench", "rnn_parity.tests.unit.test_surface")
     chosen = "cuda and not cell and not test_bidirectional or gpu"
-    assert "20 passed" in tested(*modules, "-k", chosen, HYPOTHESIS_PROFILE="dev")
+    (passed,) = re.findall(r"(\d+) passed", tested(*modules, "-k", chosen, HYPOTHESIS_PROFILE="dev"))
+    assert int(passed) >= 20
 
 
 LAYERS = ("gru=torch.nn:GRU", "lstm=rnn_parity.manual.fused:LSTM", "rnn=rnn_parity.manual:RNN")
 # Of the trials, for time: what is compared with the oracle, and of torch.nn what else cuDNN refuses.
 SHARE = (
-    "float64 and (forward or gradients-equations or second_order or gru and (losses or second or eval)) "
+    "float64 and (forward or test_gradients and equations or gru and (losses or second or eval)) "
     "or bfloat16 and forward and lstm"
 )
 
@@ -58,7 +59,7 @@ def test_conformance(tested: Run, tmp_path: Path) -> None:
     printed = tested("conformance", *options, *judged(*LAYERS), "-k", SHARE)
     assert f", CUDA {STAND_IN}, TF32 off" in printed
     assert "torch.nn itself is over its bound" not in printed
-    said = r"torch.nn itself refuses \d+ cases, judged without it: (second )?backward raised RuntimeError: "
+    said = r"torch.nn itself refuses \d+ cases, judged without it: backward raised RuntimeError: cudnn RNN backward"
     assert re.search(said, printed)
     assert re.search(r"torch.nn:GRU on cuda in float64: refused \d+ cases, as torch.nn does", printed)
     found = json.loads(file.read_text())
@@ -74,6 +75,7 @@ def test_faults_that_cost_a_layer_its_process_or_its_memory(tested: Run) -> None
     lines = printed.splitlines()
     lost = "AssertingGRU is not the GRU of the equations: forward lost the CUDA device"
     failed = [k for k, line in enumerate(lines) if lost in line]
+    assert len(failed) >= 2
     for k in failed[:2]:
         (batch,) = re.findall(r"batch=(\d+)", lines[k + 1])
         assert int(batch) > 2, "the case that is named is an innocent one"
