@@ -1,9 +1,10 @@
 """How long forward and a training step take, for tracking over time.
 
     pytest bench/bench_layers.py --benchmark-autosave
-    pytest bench/bench_layers.py --benchmark-compare --benchmark-compare-fail=median:20%
+    pytest bench/bench_layers.py --benchmark-compare
 
-tells a slowdown from the run before; `compare` holds the implementations against each other. Those of one shape run
+shows this run beside the one before; `gate` tells a slowdown from noise, `compare` holds the implementations against each
+other. Those of one shape run
 right after each other, in two passes of which the second goes in reverse order, so that a machine that speeds up or
 slows down favours none. Times are in seconds a call.
 """

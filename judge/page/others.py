@@ -1,4 +1,4 @@
-"""What a folder holds beside verdicts: results of benchmarks, trainings, score and calibration, told by their shape."""
+"""What a folder holds beside verdicts: results of benchmarks, gate, trainings and the like, told by their shape."""
 
 from __future__ import annotations
 
@@ -17,17 +17,25 @@ Others = dict[str, Found]  # by what they are of: keys of `SHAPES`
 # By what it is of: keys that tell such a record from others.
 SHAPES = {
     "bench": ("timings", "machine", "versions"),
+    "gate": ("base", "head", "answer", "timing"),
     "tasks": ("task", "implementation", "loss_per_step", "metric_per_epoch"),
     "score": ("totals", "pairs", "machine"),
     "calibration": ("factor", "rows", "layers", "cases"),
 }
 COMMANDS = {
     "bench": "rnn-parity bench --out FOLDER",
+    "gate": "rnn-parity gate --base REV --json FOLDER/gate.json",
     "tasks": "rnn-parity tasks hello --implementation builtin manual --out FOLDER/hello",
     "score": "python -m rnn_parity.tests.meta.score --out FOLDER/score",
     "calibration": "python -m rnn_parity.bench.calibrate --seeds 1 --json FOLDER/calibration.json",
 }
-TITLES = {"bench": "Benchmarks", "tasks": "Tasks", "score": "Score", "calibration": "Calibration"}
+TITLES = {
+    "bench": "Benchmarks",
+    "gate": "Base and head",
+    "tasks": "Tasks",
+    "score": "Score",
+    "calibration": "Calibration",
+}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The sections of the page that have plots: benchmarks, trainings, score, calibration."""
+"""The sections of the page that have plots: benchmarks, gate, trainings, score, calibration."""
 
 from __future__ import annotations
 
@@ -65,6 +65,37 @@ def _plain(axis: Axis) -> None:
     """Label a logarithmic axis with plain numbers."""
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def gate(records: Found) -> Section:
+    """Return what gates answered, and each layer's time at head as a share of that at base, with its interval."""
+    lines = [f"{record['answer'].upper()}: {record['reason']}." for record in records]
+    timed = [record for record in records if record["timing"] and record["timing"]["first"]["findings"]]
+    return Section("gate", [_slowdowns(record, place) for place, record in enumerate(timed)], lines)
+
+
+def _slowdowns(record: dict[str, Any], place: int) -> Figure:
+    timing = record["timing"]
+    findings = timing["first"]["findings"] | (timing["second"] or {"findings": {}})["findings"]
+    with style():
+        drawn = figure(9.6, 1.1 + 0.22 * len(findings))
+        panel = drawn.subplots()
+        panel.axvline(0, color=COLOURS["builtin"], linewidth=1.2)
+        panel.axvline(100 * record["tolerance"], color=INK, linewidth=1.2, linestyle="--", label="tolerance")
+        ends = [{"median": f["slowdown"], "low": f["low"], "high": f["high"]} for f in findings.values()]
+        percent = [{name: 100 * end for name, end in of.items()} for of in ends]
+        _intervals(panel, list(enumerate(percent)), "head / base, less 1", COLOURS["fused"])
+        panel.set_yticks(range(len(findings)), findings)
+        panel.set_ylim(len(findings) - 0.5, -0.5)
+        panel.set_xlabel("slower by (%)")
+        drawn.legend(loc="outside upper center", ncols=2)
+        title = "How much slower head is than base"
+        svg = inline(drawn, f"gate{place}", title)
+    pairs = min(finding["pairs"] for finding in findings.values())
+    note = (
+        f"Medians of {pairs} pairs of processes or more, with their 95 % intervals; {record['base']}, {record['head']}."
+    )
+    return Figure(title, svg, note)
 
 
 def tasks(records: Found) -> Section:
@@ -150,6 +181,7 @@ def _needs(record: dict[str, Any], place: int) -> Figure:
 
 SECTIONS: dict[str, Callable[[Found], Section]] = {
     "bench": bench,
+    "gate": gate,
     "tasks": tasks,
     "score": score,
     "calibration": calibration,

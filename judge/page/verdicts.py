@@ -81,7 +81,7 @@ def summed(parts: Sequence[Verdict]) -> Verdict:
 def _refusals(parts: Sequence[Verdict]) -> dict[str, int]:
     counts = Counter[str]()
     for part in parts:
-        counts.update(part.get("builtin_refusals", {}))
+        counts.update(part["builtin_refusals"])
     return dict(counts)
 
 

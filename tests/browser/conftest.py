@@ -45,6 +45,7 @@ def report(document: Document, tmp_path_factory: pytest.TempPathFactory) -> Path
         "bench/compare.json": records.BENCH,
         "hello/builtin/metrics.json": records.training("builtin"),
         "hello/manual/metrics.json": records.training("manual"),
+        "gate.json": records.GATE,
         "score.json": records.SCORE,
         "calibration.json": records.CALIBRATION,
     }.items():

@@ -112,6 +112,11 @@ SCORE = {
         {"defect": HURTS, "layer": "rnn", "caught": "no"},
     ],
 }
+FINDING = {"answer": "fine", "slowdown": 0.01, "low": -0.01, "high": 0.02, "pairs": 12}
+GATE = {
+    **{"base": "base 0123456789", "head": "head 9876543210", "tolerance": 0.05, "answer": "fine", "reason": HURTS},
+    "timing": {"first": {"findings": {"gru=a:GRU forward": FINDING, "gru=a:GRU training": FINDING}}, "second": None},
+}
 CALIBRATION = {
     **{"torch": "2.0", "python": "3.11", "device": "cpu", "layers": ["torch.nn"], "factor": 32.0, "cases": {}},
     "rows": [

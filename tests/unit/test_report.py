@@ -233,9 +233,11 @@ def write_records(folder: Path, **of: Any) -> None:
 def test_sections_show_what_a_folder_holds(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="Matplotlib is not installed")
     write_records(tmp_path, a=records.BENCH, b=records.training("builtin"), c=records.training("manual"), d=[1], e=None)
+    write_records(tmp_path, f=records.GATE)
     (tmp_path / "half.json").write_text("{")
     found = {section.name: section for section in sections(found_in(tmp_path))}
-    assert [len(section.figures) for section in found.values()] == [1, 1, 0, 0]
+    assert [len(section.figures) for section in found.values()] == [1, 1, 1, 0, 0]
+    assert found["gate"].lines == [f"FINE: {records.HURTS}."]
     svg = found["tasks"].figures[0].svg
     assert svg.startswith("<svg")
     assert all(said in svg for said in ("currentColor", "var(--plot-1)", ">builtin<", ">manual<"))
@@ -246,7 +248,8 @@ def test_sections_show_what_a_folder_holds(tmp_path: Path) -> None:
 def test_a_record_that_only_looks_like_one_spoils_nothing(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="Matplotlib is not installed")
     write_records(tmp_path, a=records.BENCH | {"timings": [{}]}, b=records.training("manual") | {"loss_per_step": []})
-    for section in sections(found_in(tmp_path))[:2]:
+    write_records(tmp_path, c=records.GATE | {"timing": {"first": {"findings": {"a": {}}}, "second": None}})
+    for section in sections(found_in(tmp_path))[:3]:
         (line,) = section.lines
         assert line.startswith("These results cannot be shown: ")
 
@@ -258,4 +261,4 @@ def test_without_matplotlib_the_sections_say_so(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "rnn_parity.judge.page.svg", None)
     bench, *others = sections(found_in(tmp_path))
     assert bench.lines == ("There are results, and no Matplotlib to draw them: pip install matplotlib.",)
-    assert [section.lines for section in others] == [(), (), ()]
+    assert [section.lines for section in others] == [(), (), (), ()]
