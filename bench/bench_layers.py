@@ -3,10 +3,9 @@
     pytest bench/bench_layers.py --benchmark-autosave
     pytest bench/bench_layers.py --benchmark-compare
 
-shows this run beside the one before; `gate` tells a slowdown from noise, `compare` holds the implementations against each
-other. Those of one shape run
-right after each other, in two passes of which the second goes in reverse order, so that a machine that speeds up or
-slows down favours none. Times are in seconds a call.
+shows this run beside the one before; `gate` tells a slowdown from noise, `compare` holds the implementations against
+each other. Those of one shape run right after each other, in two passes of which the second goes in reverse order, so
+that a machine that speeds up or slows down favours none. Times are in seconds a call.
 """
 
 from collections.abc import Callable
