@@ -18,6 +18,8 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,6 +60,7 @@ GRU.forward = _slowed(GRU.forward)
 # By kind: what is appended to the layers at head, and how often in a turn.
 COMMITS = {"comment": (COMMENT, 1), "slow": (SLOWED, 1), "same": ("", 2)}
 
+NOTHING, LAYER_SLOWED = "nothing", "fused:GRU"  # in the names of aggregates
 SLOWDOWNS = (0.05, 0.1, 0.2)
 RESAMPLED = 200  # gates, of each kind
 MINUTES = 6  # of a real gate, at most: --quick, but with time to decide on a loaded machine
@@ -227,34 +230,43 @@ def judge(out: Path, tolerance: float) -> dict[str, Any]:
         processes: how many were recorded.
         resampled, minutes, tolerance, machine: what all that hangs on.
     """
-    pool, chance = recorded(out), random.Random(0)
-    aggregates = list(pool[0].block.processes[0])
-    layer = [name for name in aggregates if "fused:GRU" in name]
-    done: dict[str, tuple[float, list[str]]] = {"in nothing": (0.0, [])}
+    done: dict[str, tuple[float, str]] = {"in nothing": (0.0, NOTHING)}
     for share in SLOWDOWNS:
-        done[f"in a layer, {share:.0%}"] = share, layer
-        done[f"in a step of a layer, {share:.0%}"] = share, layer[-1:]
-    rules: dict[str, dict[str, float]] = {name: {} for name in ("gate", "gate, undecided", *OTHER_RULES)}
-    for what, (share, slower) in tqdm(done.items(), unit="change"):
-
-        def draw(share: float = share, slower: Sequence[str] = slower) -> Recorded:
-            return slowed(drawn(pool, chance), share, slower)
-
-        gates = Counter(gate_rule(draw, aggregates, tolerance) for _ in range(RESAMPLED))
-        pairs = [pair_of(draw()) for _ in range(RESAMPLED)]
-        rules["gate"][what] = gates[Answer.REGRESSION] / RESAMPLED
-        rules["gate, undecided"][what] = gates[Answer.UNDECIDED] / RESAMPLED
-        for name, slower_by in OTHER_RULES.items():
-            rules[name][what] = sum(map(slower_by, pairs)) / RESAMPLED
+        done[f"in a layer, {share:.0%}"] = share, LAYER_SLOWED
+        done[f"in a step of a layer, {share:.0%}"] = share, f"{LAYER_SLOWED} training"
+    with ProcessPoolExecutor() as pool:
+        found = list(pool.map(partial(judge_change, out, tolerance), *zip(*done.values(), strict=True)))
     return {
         "real": answers(out),
-        "rules": rules,
-        "processes": 4 * len(pool),
+        "rules": {rule: dict(zip(done, (shares[rule] for shares in found), strict=True)) for rule in found[0]},
+        "processes": 4 * len(recorded(out)),
         "resampled": RESAMPLED,
         "minutes": MINUTES,
         "tolerance": tolerance,
         "machine": f"{get_cpu_info().get('brand_raw', 'unknown')}; torch {torch.__version__}",
     }
+
+
+def judge_change(out: Path, tolerance: float, share: float, slower: str) -> dict[str, float]:
+    """Draw gates in which head is slower, and return in what share of them each rule says so.
+
+    Args:
+        out: what `run` filled.
+        tolerance: of the gate.
+        share: by how much it is slower.
+        slower: what the names of the aggregates in which it is hold.
+    """
+    pool, chance = recorded(out), random.Random(0)
+    aggregates = list(pool[0].block.processes[0])
+    named = [name for name in aggregates if slower in name]
+
+    def draw() -> Recorded:
+        return slowed(drawn(pool, chance), share, named)
+
+    gates = Counter(gate_rule(draw, aggregates, tolerance) for _ in range(RESAMPLED))
+    pairs = [pair_of(draw()) for _ in range(RESAMPLED)]
+    own = {"gate": gates[Answer.REGRESSION] / RESAMPLED, "gate, undecided": gates[Answer.UNDECIDED] / RESAMPLED}
+    return own | {name: sum(map(rule, pairs)) / RESAMPLED for name, rule in OTHER_RULES.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
