@@ -132,4 +132,6 @@ def environment(paths: Sequence[Path], threads: int) -> dict[str, str]:
     """
     found = os.pathsep.join([*map(str, paths), *filter(None, [os.environ.get("PYTHONPATH")])])
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-    return {**os.environ, "PYTHONPATH": found, "PYTHONDONTWRITEBYTECODE": "1", **counts}
+    # Without what pytest is told by the environment, such as that it runs under xdist, where benchmarks are off.
+    around = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    return {**around, "PYTHONPATH": found, "PYTHONDONTWRITEBYTECODE": "1", **counts}

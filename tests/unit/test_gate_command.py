@@ -228,7 +228,9 @@ def test_options_that_cannot_be_are_refused(arguments: list[str], capsys: pytest
 def test_a_gate_that_is_killed_leaves_nothing(repository: Path, tmp_path: Path, number: str) -> None:
     report = repository / "gate.json"
     arguments = ["--base", "main", *GATE, "--only", "times", "--json", str(report)]
-    gate = subprocess.Popen([sys.executable, "-m", "rnn_parity.judge.cli", "gate", *arguments])
+    command = [sys.executable, "-m", "rnn_parity.judge.cli", "gate", *arguments]
+    # What runs in the background of a shell ignores SIGINT, and so would the gate.
+    gate = subprocess.Popen(command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # type: ignore[arg-type]
     children = wait_for(lambda: started(gate.pid))
     os.kill(gate.pid, getattr(signal, number))
     gate.wait(20)

@@ -96,7 +96,7 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["jugde"], "expected judge, tasks, bench, merge, --help or --version, got 'jugde'"),
+        (["jugde"], "expected judge, merge, tasks, bench, gate, history, --help or --version, got 'jugde'"),
         (["judge", "my_layers.py"], "expected [KIND=]MODULE:CLASS, such as gru=my_layers:MyGRU, got 'my_layers.py'"),
         (["judge", "my_layers:Net"], "expected rnn=my_layers:Net or gru=my_layers:Net or lstm=my_layers:Net, got"),
         (["judge", "my_layers:GRUOrLSTM", "-q"], "lstm=my_layers:GRUOrLSTM, got 'my_layers:GRUOrLSTM'"),
