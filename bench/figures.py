@@ -162,15 +162,6 @@ class Proof:
     def __init__(self, found: dict[str, Any]) -> None:
         self.day, self.found = found["day"], found
         self.rules: dict[str, dict[str, float]] = found["rules"]
-        alike, slowed = (
-            sum((Counter(found["real"][kind]) for kind in of), Counter()) for of in (("comment", "same"), ("slow",))
-        )
-        self.same, self.flagged, self.slow, self.caught = (
-            alike.total(),
-            alike["regression"],
-            slowed.total(),
-            slowed["regression"],
-        )
 
     @property
     def real(self) -> str:
