@@ -157,9 +157,9 @@ def test_the_files_of_programs_are_those_of_the_cells(opened: Open, report: Path
 def test_every_section_has_what_there_is(opened: Open, report: Path) -> None:
     page = opened(report)
     assert page.locator("h2").all_inner_texts()[:6] == [
-        "Which aspects hold", "Benchmarks", "Tasks", "Score", "Calibration", "Made with",
+        "Which aspects hold", "Benchmarks", "Base and head", "Tasks", "Score", "Calibration", "Made with",
     ]  # fmt: skip
-    assert page.locator("main svg").count() == 3
+    assert page.locator("main svg").count() == 4
     assert "1 of 2 planted faults were found." in page.locator("main").inner_text()
     assert f"Missed: {records.HURTS} in rnn." in page.locator("main").inner_text()
     assert page.locator("#command").inner_text() != ""

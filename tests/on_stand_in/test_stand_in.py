@@ -9,7 +9,7 @@ import torch
 from .conftest import Run
 
 CUDA = ("--parity-device", "cuda", "--parity-dtype")
-FAULTY = "gru=rnn_parity.tests.cuda.faulty:"
+FAULTY = "gru=rnn_parity.tests.on_stand_in.faulty:"
 STAND_IN = "stand-in, no GPU"
 
 
@@ -19,15 +19,15 @@ def judged(*layers: str) -> tuple[str, ...]:
 
 
 def test_the_layers(tested: Run) -> None:
-    tested("cuda.on_layers")
+    tested("on_stand_in.on_layers")
 
 
 def test_the_judge(tested: Run) -> None:
-    tested("cuda.on_judge")
+    tested("on_stand_in.on_judge")
 
 
 def test_a_training(tested: Run) -> None:
-    tested("cuda.on_training", CUDA_STAND_IN_DEVICES="2")
+    tested("on_stand_in.on_training", CUDA_STAND_IN_DEVICES="2")
 
 
 def test_what_a_task_leaves_is_read_where_there_is_no_device(on_stand_in: Run, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_faults_that_cost_a_layer_its_process_or_its_memory(tested: Run) -> None
 LOST = """
 from rnn_parity.judge import ParityError, assert_parity
 from rnn_parity.manual import LSTM
-from rnn_parity.tests.cuda.faulty import AssertingGRU
+from rnn_parity.tests.on_stand_in.faulty import AssertingGRU
 
 try:
     assert_parity(AssertingGRU, aspects="forward", examples=6, device="cuda")
@@ -115,7 +115,7 @@ import torch
 from rnn_parity.judge import ParityError, assert_parity
 from rnn_parity.judge.core.candidate import missing_device
 from rnn_parity.manual import GRU
-from rnn_parity.tests.cuda.faulty import BiasedGRU, ElsewhereGRU
+from rnn_parity.tests.on_stand_in.faulty import BiasedGRU, ElsewhereGRU
 
 warnings.simplefilter("error")
 with pytest.raises(ParityError) as caught:
