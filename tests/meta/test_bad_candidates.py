@@ -169,7 +169,7 @@ IN_PARALLEL = ("-n", "2") if importlib.util.find_spec("xdist") else ()
 
 # Candidates that hang, and the options of their runs.
 HANGING = {
-    "signal": ("candidates:hangs", "--timeout=8", "--timeout-method=signal", "--parity-timeout=100"),
+    "signal": ("candidates:hangs", "--timeout=16", "--timeout-method=signal", "--parity-timeout=100"),
     "thread": ("oracle_hangs:Layer", "--timeout=8", "--timeout-method=thread", "--parity-timeout=100"),
     "often": ("candidates:hangs", "-kstate or stacking", "--parity-timeout=3"),
 }
