@@ -156,7 +156,7 @@ def test_the_files_of_programs_are_those_of_the_cells(opened: Open, report: Path
 
 def test_every_section_has_what_there_is(opened: Open, report: Path) -> None:
     page = opened(report)
-    assert page.locator("h2").all_inner_texts()[:6] == [
+    assert page.locator("h2").all_inner_texts()[:7] == [
         "Which aspects hold", "Benchmarks", "Base and head", "Tasks", "Score", "Calibration", "Made with",
     ]  # fmt: skip
     assert page.locator("main svg").count() == 4
