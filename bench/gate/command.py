@@ -37,6 +37,7 @@ from rnn_parity.bench.gate.sides import Side, git, merge_base, prepared, snapsho
 from rnn_parity.bench.gate.workplace import GateError, Workplace, workplace
 from rnn_parity.bench.history import HistoryError, append
 from rnn_parity.judge.core.candidate import ImplementationError, parse_implementation
+from rnn_parity.judge.page.verdicts import write_whole
 
 STATUS = {Answer.FINE: 0, Answer.REGRESSION: 1, Answer.UNDECIDED: 3}
 USAGE_ERROR, INTERRUPTED = 4, 130
@@ -217,13 +218,6 @@ def _comparable(base: Mapping[str, Any], head: Mapping[str, Any], found: Outcome
     if len(found.notes) == len(head):
         raise GateError(found.notes[0].replace("not compared", "nothing to compare with"))
     return layers
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 if __name__ == "__main__":

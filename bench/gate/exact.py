@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 from rnn_parity.bench.gate.plan import Plan
 from rnn_parity.bench.gate.sides import Side, last_line
 from rnn_parity.bench.gate.workplace import GateError, Workplace, environment
+from rnn_parity.judge.page.verdicts import write_whole
 
 VERSION = 1  # of the file of accepted counts
 INSTRUCTIONS = "instructions"
@@ -187,6 +187,4 @@ def read_accepted(path: Path) -> Cells:
 def write_accepted(path: Path, cells: Cells) -> None:
     """Write counts, a line for each cell, whole or not at all."""
     lines = ",\n".join(f"  {json.dumps(cell)}: {json.dumps(counts)}" for cell, counts in cells.items())
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    partial.write_text(f'{{"version": {VERSION}, "counts": {{\n{lines}\n}}}}\n')
-    os.replace(partial, path)
+    write_whole(path, f'{{"version": {VERSION}, "counts": {{\n{lines}\n}}}}\n')
