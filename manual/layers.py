@@ -221,15 +221,15 @@ class RecurrentLayer(nn.Module):
         return map_state(cast_by_autocast, state) if by_onednn or device.type == "cuda" else state
 
     def _layers(self, weights: list[dict[str, Tensor]]) -> Layer:
-        """One layer for each direction, in pairs where there are two, stacked where there is more than one layer."""
-        layers = [self._layer(**of_layer) for of_layer in weights]
-        if self.bidirectional:
-            layers = [Bidirectional(*pair) for pair in zip(layers[::2], layers[1::2], strict=True)]
+        """All layers: stacked where there is more than one."""
+        count = 2 if self.bidirectional else 1
+        layers = [self._layer(weights[first : first + count]) for first in range(0, len(weights), count)]
         return layers[0] if len(layers) == 1 else Stacked(layers, self.dropout if self.training else 0.0)
 
-    def _layer(self, **weights: Tensor) -> Layer:
-        """One layer in one direction."""
-        return Unrolled(self._step(**weights))
+    def _layer(self, weights: list[dict[str, Tensor]]) -> Layer:
+        """One layer, in one direction or both, with the weights of each."""
+        first = Unrolled(self._step(**weights[0]))
+        return first if len(weights) == 1 else Bidirectional(first, Unrolled(self._step(**weights[1])))
 
     def _step(self, **weights: Tensor) -> Step:
         """The step function of one layer in one direction."""

@@ -13,7 +13,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from rnn_parity import manual
 from rnn_parity.manual import fused
-from rnn_parity.manual.fused import layers, recurrence
+from rnn_parity.manual.fused import layers
+from rnn_parity.manual.fused.operations import engine, recurrence
 from rnn_parity.tests.layers.rounding import assert_same_digits
 
 KINDS = ["RNN", "GRU", "LSTM"]
@@ -47,9 +48,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return call
 
-    monkeypatch.setattr(layers, "run", noted("fused", recurrence.run))
+    monkeypatch.setattr(engine, "run", noted("fused", recurrence.run))
     monkeypatch.setattr(recurrence.FusedRecurrence, "apply", noted("fused", recurrence.FusedRecurrence.apply))
-    monkeypatch.setattr(layers, "Unrolled", noted("step by step", layers.Unrolled))
+    monkeypatch.setattr(manual.layers, "Unrolled", noted("step by step", manual.layers.Unrolled))
     return found
 
 

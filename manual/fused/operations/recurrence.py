@@ -5,18 +5,16 @@ Its rows lie step below step (`Steps`); a kind of layer says what it computes ov
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from ..layers import under_autocast
-
-# (input, *initial states, *weights) -> [output, *final states], step by step under autograd.
-Readable: TypeAlias = Callable[[Sequence[Any]], list[Tensor]]
+from ...layers import under_autocast
+from ..readable import Readable, must_be_readable, readable_gradients
 
 BY_SIGMOID = 1024  # elements of a step: with fewer, one operation more costs more than the faster tanh saves
 
@@ -168,7 +166,7 @@ class FusedRecurrence(torch.autograd.Function):
         ctx: Any, recurrence: Recurrence, readable: Readable, steps: Steps, input: Tensor, *tensors: Any
     ) -> tuple[Tensor, ...]:
         """Compute output and final states, and save what `backward` needs."""
-        initial, weights = tensors[:-4], tensors[-4:]
+        initial, weights = [s.squeeze(0) for s in tensors[:-4]], tensors[-4:]
         whole = steps.room_after(initial[0])
         h_0, h = whole[: steps.batch], whole[steps.batch :]
         x = input.reshape(steps.rows, input.size(-1))
@@ -186,8 +184,9 @@ class FusedRecurrence(torch.autograd.Function):
         tensors = ctx.saved_tensors  # once: checkpointing computes them when they are asked for
         inputs, (h, *saved) = tensors[: 5 + ctx.states], tensors[5 + ctx.states :]
         needs = ctx.needs_input_grad[3:]
-        if torch.is_grad_enabled() or not all(map(_is_plain, (d_output, *d_final))):
-            found = readable_gradients(ctx.readable, inputs, needs, (d_output, *d_final))
+        if must_be_readable((d_output, *d_final)):
+            cotangents = (d_output, *(None if d is None else d.unsqueeze(0) for d in d_final))
+            found = readable_gradients(ctx.readable, inputs, needs, cotangents)
         elif under_autocast(h.device.type):
             with torch.autocast(h.device.type, enabled=False):
                 found = _gradients(ctx, inputs, h, saved, needs, d_output, d_final)
@@ -269,14 +268,6 @@ class StepTanh:
         return copies
 
 
-def _is_plain(cotangent: Tensor | None) -> bool:
-    return cotangent is None or (
-        type(cotangent) is Tensor
-        and not torch._C._functorch.is_functorch_wrapped_tensor(cotangent)
-        and not torch._C._functorch.is_legacy_batchedtensor(cotangent)  # of torch.autograd.grad(is_grads_batched=True)
-    )
-
-
 def _gradients(
     ctx: Any,
     inputs: Sequence[Any],
@@ -304,31 +295,10 @@ def _gradients(
     db_ih = D.sum(0) if needs_b_ih else None
     dx = (D @ weight_ih).view(input.shape) if needs_x else None
     dh_0 = dh[: steps.batch].clone() if needs[1] else None
-    return [dx, dh_0, *d_initial, dW_ih, dW_hh, db_ih, db_hh]
+    d_states = [None if d is None else d.unsqueeze(0) for d in (dh_0, *d_initial)]
+    return [dx, *d_states, dW_ih, dW_hh, db_ih, db_hh]
 
 
 def _summed_products(D: Tensor, x: Tensor) -> Tensor:
     """Return D^T x, for few features the other way round: the product is faster where its rows are long."""
     return (x.t() @ D).t().contiguous() if 4 * x.size(1) <= D.size(1) else D.t() @ x
-
-
-def readable_gradients(
-    readable: Readable, inputs: Sequence[Tensor | None], needs: Sequence[bool], cotangents: Sequence[Tensor | None]
-) -> list[Tensor | None]:
-    """Return the gradients of input, states and weights by running the layer again, step by step under autograd.
-
-    The layer runs on views of what it was given, so that where one of them was computed from another, the gradients
-    are still those of this layer alone.
-    """
-    create_graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        if create_graph:
-            views = [None if t is None else t.view_as(t) for t in inputs]
-        else:
-            views = [t if t is None else t.detach().requires_grad_(need) for t, need in zip(inputs, needs, strict=True)]
-        results = readable(views)
-    asked = [(result, d) for result, d in zip(results, cotangents, strict=True) if d is not None]
-    wanted = [view for view, need in zip(views, needs, strict=True) if need and view is not None]
-    outputs, d_outputs = zip(*asked, strict=True)
-    found = iter(torch.autograd.grad(outputs, wanted, d_outputs, create_graph=create_graph, allow_unused=True))
-    return [next(found) if need else None for need in needs]

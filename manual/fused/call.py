@@ -1,0 +1,84 @@
+"""One call of a layer, as the engines are handed it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from ..layers import under_autocast
+from ..sequences import Layer
+
+# Weights of each direction, by name -> the layer that steps over time.
+MakeLayer: TypeAlias = Callable[[list[dict[str, Tensor]]], Layer]
+
+
+@dataclass
+class Call:
+    """A layer of one direction or of two, and what it is called with.
+
+    Args:
+        cell: "tanh" or "relu" for the RNN, "GRU" or "LSTM".
+        make_layer: makes the same layer, step by step, from such weights.
+        weights: of each direction: weight_ih, weight_hh, bias_ih and bias_hh where the layer has them, and weight_hr
+            where the LSTM has a projection.
+        data: padded input (seq, batch, input), or packed data (rows, input).
+        batch_sizes: of packed data, how many sequences reach each step; None for padded input.
+        states: h_0, and c_0 for the LSTM, (directions, batch, features).
+    """
+
+    cell: str
+    make_layer: MakeLayer
+    weights: list[dict[str, Tensor]]
+    data: Tensor
+    batch_sizes: Tensor | None
+    states: Sequence[Tensor]
+
+
+class Engine(Protocol):
+    """What computes a layer over all steps at once."""
+
+    def takes(self, call: Call) -> bool:
+        """Whether it can compute this call, of tensors that `can_fuse` lets pass."""
+        ...
+
+    def run(self, call: Call) -> Sequence[Tensor]:
+        """Return output, as the data, and the final states, as the initial ones, differentiable where asked for."""
+        ...
+
+
+def can_fuse(call: Call) -> bool:
+    """Whether an engine may compute a call at all; else it is left to autograd, step by step.
+
+    Engines take plain tensors of one real dtype. They do not take what looks into each operation: the transforms of
+    torch.func, forward-mode derivatives, tracing, compiling, autocast and subclasses of Tensor.
+    """
+    dtype = call.data.dtype
+    tensors = [call.data, *call.states, *(w for of_direction in call.weights for w in of_direction.values())]
+    return not (
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or torch._C._are_functorch_transforms_active()
+        or under_autocast(call.data.device.type)
+        or not dtype.is_floating_point
+        or any(not _is_plain(tensor) or tensor.dtype != dtype for tensor in tensors)
+    )
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return (
+        type(tensor) in (Tensor, nn.Parameter)
+        and tensor.layout == torch.strided
+        and forward_ad.unpack_dual(tensor).tangent is None  # type: ignore[no-untyped-call]
+    )
+
+
+def tracks_gradients(call: Call) -> bool:
+    """Whether autograd is to record the call."""
+    return torch.is_grad_enabled() and (
+        call.data.requires_grad
+        or any(s.requires_grad for s in call.states)
+        or any(w.requires_grad for of_direction in call.weights for w in of_direction.values())
+    )
