@@ -1,0 +1,132 @@
+"""What a kernel is handed: sizes and addresses, and the arrays that they stand for.
+
+Hidden units come in blocks of as many as a vector has lanes, the last of which may be partly empty. What is kept of a
+step, its gradients and the panels of weights lie block by block, so that a kernel finds whole vectors. Arrays:
+
+    x       (rows, I)                         input of all steps, step below step: step t begins at row at[t]
+    h       (rows, directions * R)            hidden states; `out` alike, for the user, where h is kept for backward
+    h_0     (directions * B, R)               as are h_n, and c_0 and c_n with H in place of R
+    kept    (directions, units, rows, slots, lanes)          of each unit's step; of B rows where nothing is kept
+    D       (directions, units, rows, gradients * lanes)     gradients of the arguments of its gates
+    panels  of weights: see `packing`
+
+R is H, or the size of the projection.
+"""
+
+import ctypes
+from typing import Any
+
+from numba import carray, from_dtype, types
+from numpy import dtype
+
+from . import gru, lstm, rnn
+from .memory import array, jit
+from .vectors import lanes
+
+TANH, RELU, GRU, LSTM = range(4)
+CELLS = {"tanh": TANH, "relu": RELU, "GRU": GRU, "LSTM": LSTM}
+
+SIZES = (
+    "cell",  # one of `CELLS`
+    "T",
+    "B",
+    "I",
+    "H",
+    "R",
+    "directions",
+    "blocks",  # of the batch, each of which goes through all steps on its own
+    "keep",  # whether a backward pass may follow
+    "projected",  # whether the LSTM has a projection
+)
+ADDRESSES = (
+    "at",  # (T + 1) first row of each step
+    "bounds",  # (blocks + 1) first sequence of each block
+    "weights",  # (directions, 5) addresses of weight_ih, weight_hh, bias_ih, bias_hh, weight_hr; 0 where absent
+    "x",
+    "h_0",
+    "c_0",
+    "h",
+    "out",
+    "h_n",
+    "c_n",
+    "kept",
+    "panels",
+    "panels_hr",  # of the projection
+    "scratch",  # (tasks, ROWS_AT_ONCE, 4, lanes)
+    "d_out",
+    "d_h_n",
+    "d_c_n",
+    "d_x",
+    "d_h_0",
+    "d_c_0",
+    "d_weights",
+    "D",
+    "dh",  # (rows, directions * R) gradients of h, where they are projected
+    "carried",  # (directions, units, B, lanes) gradients on their way to the step before
+    "panels_ih",
+    "summed",  # what the weights' gradients are summed over at once: see `weights`
+)
+
+
+def _structure(lane: Any) -> type[ctypes.Structure]:
+    fields = [("zero", lane), *((name, ctypes.c_int64) for name in (*SIZES, *ADDRESSES))]
+    return type("Arguments", (ctypes.Structure,), {"_fields_": fields})
+
+
+# By dtype, as its field `zero` tells the kernels.
+ARGUMENTS = {"float32": _structure(ctypes.c_float), "float64": _structure(ctypes.c_double)}
+
+
+def signature(name: str) -> Any:
+    """The type of a kernel for one dtype: what PyTorch's pool calls with a range of tasks and the arguments."""
+    record = from_dtype(dtype(ARGUMENTS[name]))
+    return types.void(types.int64, types.int64, types.CPointer(record))
+
+
+@jit
+def arguments(pointer):
+    """What lies where a kernel's last argument points to."""
+    return carray(pointer, 1)[0]
+
+
+@jit
+def whole_numbers(address, count):
+    """The array of that many int64 at an address."""
+    return array(address, 0, (count,))
+
+
+@jit
+def blocks_of(features, call):
+    """How many vectors hold that many numbers."""
+    return (features + lanes(call.zero) - 1) // lanes(call.zero)
+
+
+@jit
+def gates_of(call):
+    """How many gates a cell has."""
+    if call.cell == LSTM:
+        return 4
+    return 3 if call.cell == GRU else 1
+
+
+@jit
+def slots_of(call):
+    """How many vectors are kept of a step: those of the state alone where no backward pass may follow."""
+    if call.cell == LSTM:
+        return (lstm.KEPT if call.keep else 1) + call.projected
+    return gru.KEPT if call.cell == GRU else rnn.KEPT
+
+
+@jit
+def gradients_of(call):
+    """How many vectors of gradients a step has."""
+    if call.cell == LSTM:
+        return lstm.GRADIENTS
+    return gru.GRADIENTS if call.cell == GRU else rnn.GRADIENTS
+
+
+@jit
+def kept_of(call, rows):
+    """What is kept of each step: see the top of this file."""
+    shape = call.directions, blocks_of(call.H, call), rows if call.keep else call.B, slots_of(call), lanes(call.zero)
+    return array(call.kept, call.zero, shape)

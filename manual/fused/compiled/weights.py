@@ -1,0 +1,180 @@
+"""The gradients of weights and biases, over all steps at once.
+
+dL/dW_ih = D_ih^T x          dL/db_ih = sum of the rows of D_ih
+dL/dW_hh = D_hh^T h_prev     dL/db_hh = sum of the rows of D_hh     dL/dW_hr = dh^T q
+
+D_ih are the gradients of W_ih x + b_ih at all steps, a row for each step of each sequence, D_hh those of
+W_hh h_prev + b_hh. Each thread computes some rows of the weights, and for these sums all rows of D in one order, so that
+no digit depends on how many threads there are.
+"""
+
+from .arguments import GRU, arguments, blocks_of, gates_of, gradients_of, slots_of, whole_numbers
+from .memory import address, array, jit, load, load_part, store, store_part
+from .packing import B_HH, B_IH, W_HH, W_HR, W_IH
+from .products import NONE, Rows, multiply
+from .vectors import BYTES, lanes
+from .walk import ROWS_AT_ONCE
+
+ROWS_SUMMED = 256  # at once: so many rows of a panel stay in the cache
+
+
+@jit
+def gradient(call, d, which, shape):
+    """Where the gradient of one of the weights of a direction goes."""
+    return array(whole_numbers(call.d_weights, 10)[5 * d + which], call.zero, shape)
+
+
+@jit
+def asked(call, d, which):
+    """Whether this gradient is asked for."""
+    return whole_numbers(call.d_weights, 10)[5 * d + which] != 0
+
+
+@jit
+def panels_of(call):
+    """How many panels of rows a task fills: of h_prev and of x, or of q; and what they are multiplied by."""
+    return max(blocks_of(call.R, call) + blocks_of(call.I, call), blocks_of(call.H, call)) + 1
+
+
+@jit
+def weight_gradients(first_task, last_task, pointer):
+    """Compute the gradients of some of the weights: those of a part of the units of a direction in each task."""
+    call = arguments(pointer)
+    T, I, H, R, L = call.T, call.I, call.H, call.R, lanes(call.zero)
+    rows = whole_numbers(call.at, T + 1)[T]
+    units, count = blocks_of(H, call), panels_of(call)
+    tasks = call.directions * call.blocks
+    panels = array(call.summed, call.zero, (tasks, count, ROWS_SUMMED, L))
+    for task in range(first_task, last_task):
+        d, part = task // call.blocks, task % call.blocks
+        begin, end = units * part // call.blocks, units * (part + 1) // call.blocks
+        for row in range(0, rows, ROWS_SUMMED):
+            n = min(ROWS_SUMMED, rows - row)
+            if asked(call, d, W_HH):
+                fill_h_before(call, d, row, n, panels[task])
+            if asked(call, d, W_IH):
+                fill_x(call, row, n, panels[task, blocks_of(R, call) :])
+            for u in range(begin, end):
+                sum_gates(call, task, d, u, row, n, panels[task])
+            if call.projected and asked(call, d, W_HR):
+                sum_projection(call, task, d, part, row, n, panels[task])
+
+
+@jit
+def fill_h_before(call, d, row, n, panels):
+    """Fill a panel for each block of features of h_prev, from some of all rows."""
+    T, B, R, L = call.T, call.B, call.R, lanes(call.zero)
+    at = whole_numbers(call.at, T + 1)
+    h = array(call.h, call.zero, (at[T], call.directions * R))
+    h_0 = array(call.h_0, call.zero, (call.directions * B, R))
+    t, end, k = 0, row + n, 0
+    while at[t + 1] <= row:
+        t += 1
+    while row < end:
+        before = t + 1 if d else t - 1
+        b = row - at[t]
+        begun = at[before + 1] - at[before] if 0 <= before < T else 0
+        if b < begun:  # rows of this step whose sequences have a step before
+            count = min(min(begun, at[t + 1] - at[t]) - b, end - row)
+            source, first_row, column = h, at[before] + b, d * R
+        else:
+            count = min(at[t + 1] - row, end - row)
+            source, first_row, column = h_0, d * B + b, 0
+        for q in range(blocks_of(R, call)):
+            for i in range(count):
+                x = load_part(source, (first_row + i, column + L * q), R - L * q)
+                store(panels, (q, k + i), x)
+        row += count
+        k += count
+        if row == at[t + 1]:
+            t += 1
+
+
+@jit
+def fill_x(call, row, n, panels):
+    """Fill a panel for each block of features of x, from some of all rows."""
+    I, L = call.I, lanes(call.zero)
+    x = array(call.x, call.zero, (whole_numbers(call.at, call.T + 1)[call.T], I))
+    for q in range(blocks_of(I, call)):
+        for i in range(n):
+            store(panels, (q, i), load_part(x, (row + i, L * q), I - L * q))
+
+
+@jit
+def sum_gates(call, task, d, u, row, n, panels):
+    """Add what some of all rows bring to the gradients of a block of units, gate by gate."""
+    I, H, R, L = call.I, call.H, call.R, lanes(call.zero)
+    rows = whole_numbers(call.at, call.T + 1)[call.T]
+    units, gates, slots = blocks_of(H, call), gates_of(call), gradients_of(call)
+    D = array(call.D, call.zero, (call.directions * units, rows, slots, L))
+    here, columns = min(H - L * u, L), panels[panels_of(call) - 1]
+    for slot in range(slots):
+        hh, ih = slot, slot  # the gate, or -1 where the slot is not of this product
+        if call.cell == GRU:
+            hh, ih = (slot + 2) % 3 if slot < 3 else -1, slot - 1
+        total = load_part(columns, (0, 0), 0)
+        for i in range(n):
+            x = load(D, (d * units + u, row + i, slot))
+            store(columns, (i,), x)
+            total = total + x
+        if hh >= 0:
+            unit = hh * H + L * u
+            if asked(call, d, W_HH):
+                d_W_hh = gradient(call, d, W_HH, (gates * H, R))
+                for q in range(blocks_of(R, call)):
+                    add_product(call, task, columns, n, here, panels[q], d_W_hh, unit, L * q, row > 0)
+            if asked(call, d, B_HH):
+                add_vector(gradient(call, d, B_HH, (gates * H,)), unit, total, here, row > 0)
+        if ih >= 0:
+            unit = ih * H + L * u
+            if asked(call, d, W_IH):
+                d_W_ih = gradient(call, d, W_IH, (gates * H, I))
+                for q in range(blocks_of(I, call)):
+                    panel = panels[blocks_of(R, call) + q]
+                    add_product(call, task, columns, n, here, panel, d_W_ih, unit, L * q, row > 0)
+            if asked(call, d, B_IH):
+                add_vector(gradient(call, d, B_IH, (gates * H,)), unit, total, here, row > 0)
+
+
+@jit
+def sum_projection(call, task, d, part, row, n, panels):
+    """Add what some of all rows bring to the gradient of W_hr, for a part of its rows."""
+    H, R, L = call.H, call.R, lanes(call.zero)
+    rows = whole_numbers(call.at, call.T + 1)[call.T]
+    units, projected, slots = blocks_of(H, call), blocks_of(R, call), slots_of(call)
+    kept = array(call.kept, call.zero, (call.directions * units, rows, slots, L))
+    dh = array(call.dh, call.zero, (rows, call.directions * R))
+    columns, d_W_hr = panels[panels_of(call) - 1], gradient(call, d, W_HR, (R, H))
+    for u in range(units):
+        for i in range(n):
+            store(panels, (u, i), load(kept, (d * units + u, row + i, slots - 1)))
+    for p in range(projected * part // call.blocks, projected * (part + 1) // call.blocks):
+        for i in range(n):
+            store(columns, (i,), load_part(dh, (row + i, d * R + L * p), R - L * p))
+        for u in range(units):
+            add_product(call, task, columns, n, min(R - L * p, L), panels[u], d_W_hr, L * p, L * u, row > 0)
+
+
+@jit
+def add_product(call, task, columns, n, count, panel, out, row, column, more):
+    """Add the product of some columns with a panel, of n rows each, to a part of a matrix; or begin with it."""
+    L = lanes(call.zero)
+    scratch = array(call.scratch, call.zero, (call.directions * call.blocks, ROWS_AT_ONCE, 4, L))
+    rows = Rows(address(columns, (0, 0), (n - 1, L - 1)), columns.itemsize, BYTES, n, 1, 0)
+    place = address(scratch, (task, 0, 0, 0), (task, count - 1, 0, L - 1))
+    zero = load_part(columns, (0, 0), 0)
+    multiply(count, zero, rows, address(panel, (0, 0), (n - 1, L - 1)), NONE, 0, place, 4 * BYTES)
+    width = out.shape[1] - column
+    for i in range(count):
+        x = load(scratch, (task, i, 0))
+        if more:
+            x = x + load_part(out, (row + i, column), width)
+        store_part(out, (row + i, column), x, width)
+
+
+@jit
+def add_vector(out, begin, x, count, more):
+    """Add the first lanes of a vector to a part of an array, or begin with them."""
+    if more:
+        x = x + load_part(out, (begin,), count)
+    store_part(out, (begin,), x, count)
