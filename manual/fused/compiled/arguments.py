@@ -20,7 +20,7 @@ from numba import carray, from_dtype, types
 from numpy import dtype
 
 from . import gru, lstm, rnn
-from .memory import array, jit
+from .memory import Array, get, jit
 from .vectors import lanes
 
 TANH, RELU, GRU, LSTM = range(4)
@@ -39,6 +39,7 @@ SIZES = (
     "projected",  # whether the LSTM has a projection
 )
 ADDRESSES = (
+    "multiply",  # the kernel of `products`
     "at",  # (T + 1) first row of each step
     "bounds",  # (blocks + 1) first sequence of each block
     "weights",  # (directions, 5) addresses of weight_ih, weight_hh, bias_ih, bias_hh, weight_hr; 0 where absent
@@ -77,6 +78,9 @@ def _structure(lane: Any) -> type[ctypes.Structure]:
 ARGUMENTS = {"float32": _structure(ctypes.c_float), "float64": _structure(ctypes.c_double)}
 
 
+NUMBERS = {"float32": types.float32, "float64": types.float64}
+
+
 def signature(name: str) -> Any:
     """The type of a kernel for one dtype: what PyTorch's pool calls with a range of tasks and the arguments."""
     record = from_dtype(dtype(ARGUMENTS[name]))
@@ -90,9 +94,28 @@ def arguments(pointer):
 
 
 @jit
-def whole_numbers(address, count):
-    """The array of that many int64 at an address."""
-    return array(address, 0, (count,))
+def steps(call):
+    """The first row of each step, and past the last one the number of rows."""
+    return Array(call.at, 0, (call.T + 1,))
+
+
+@jit
+def rows_of_all(call):
+    """How many rows all steps have together."""
+    return get(steps(call), (call.T,))
+
+
+@jit
+def sequences_at(at, t):
+    """How many sequences reach a step."""
+    return get(at, (t + 1,)) - get(at, (t,))
+
+
+@jit
+def block_bounds(call, block):
+    """The first sequence of a block of the batch, and the one past its last."""
+    bounds = Array(call.bounds, 0, (call.blocks + 1,))
+    return get(bounds, (block,)), get(bounds, (block + 1,))
 
 
 @jit
@@ -123,10 +146,3 @@ def gradients_of(call):
     if call.cell == LSTM:
         return lstm.GRADIENTS
     return gru.GRADIENTS if call.cell == GRU else rnn.GRADIENTS
-
-
-@jit
-def kept_of(call, rows):
-    """What is kept of each step: see the top of this file."""
-    shape = call.directions, blocks_of(call.H, call), rows if call.keep else call.B, slots_of(call), lanes(call.zero)
-    return array(call.kept, call.zero, shape)

@@ -135,7 +135,7 @@ def compute(cell: str, batch_sizes: Tensor | None, data: Tensor, states: Sequenc
     size, place = dtype.itemsize, room.data_ptr()
     addresses = (ctypes.c_int64 * 10)(*(0 if w is None else w.data_ptr() for w in weights))
     arguments = ARGUMENTS[str(dtype)[6:]](
-        cell=CELLS[cell], T=plan.T, B=plan.B, I=s.I, H=s.H, R=s.R, directions=D, blocks=plan.blocks, keep=keep,
+        multiply=kernel('multiply', str(dtype)[6:]).address, cell=CELLS[cell], T=plan.T, B=plan.B, I=s.I, H=s.H, R=s.R, directions=D, blocks=plan.blocks, keep=keep,
         projected=s.projected, at=plan.at.ctypes.data, bounds=plan.bounds.ctypes.data, weights=ctypes.addressof(addresses),
         x=data.data_ptr(), h_0=states[0].data_ptr(), c_0=states[-1].data_ptr(), h=h.data_ptr(), out=out.data_ptr(),
         h_n=finals[0].data_ptr(), c_n=finals[-1].data_ptr(), kept=kept.data_ptr(), panels=place,
@@ -205,7 +205,7 @@ def gradients(ctx, inputs, h, kept, needs, cotangents):
     d_addresses = (ctypes.c_int64 * 10)(*map(address, grads[1 + n:]))
     name = str(dtype)[6:]
     arguments = ARGUMENTS[name](
-        cell=CELLS[cell], T=plan.T, B=plan.B, I=s.I, H=s.H, R=s.R, directions=D, blocks=plan.blocks, keep=True,
+        multiply=kernel('multiply', str(dtype)[6:]).address, cell=CELLS[cell], T=plan.T, B=plan.B, I=s.I, H=s.H, R=s.R, directions=D, blocks=plan.blocks, keep=True,
         projected=s.projected, at=plan.at.ctypes.data, bounds=plan.bounds.ctypes.data, weights=ctypes.addressof(addresses),
         x=data.data_ptr(), h_0=states[0].data_ptr(), c_0=states[-1].data_ptr(), h=h.data_ptr(), kept=kept.data_ptr(),
         d_out=address(d_out), d_h_n=address(d_finals[0]), d_c_n=address(d_finals[-1]) if n == 2 else 0,

@@ -5,10 +5,10 @@ import threading
 import time
 from typing import Any
 
-from numba import cfunc
+from numba import cfunc, types
 
-from . import packing, walk, weights
-from .arguments import signature
+from . import packing, products, walk, weights
+from .arguments import NUMBERS, signature
 
 KERNELS = {
     "pack": packing.pack,
@@ -18,6 +18,7 @@ KERNELS = {
     "input_gradients": walk.input_gradients,
     "weight_gradients": weights.weight_gradients,
 }
+
 _compiled: dict[tuple[str, str], Any] = {}
 _lock = threading.Lock()
 
@@ -27,6 +28,10 @@ def kernel(name: str, dtype: str) -> Any:
     found = _compiled.get((name, dtype))
     if found is None:
         with _lock:
-            found = cfunc(signature(dtype), error_model="numpy")(KERNELS[name].py_func)
+            if name == "multiply":
+                kind, function = types.void(types.CPointer(NUMBERS[dtype]), *[types.int64] * 16), products.multiply
+            else:
+                kind, function = signature(dtype), KERNELS[name].py_func
+            found = cfunc(kind, error_model="numpy")(function)
             _compiled[name, dtype] = found
     return found

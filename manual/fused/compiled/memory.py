@@ -1,74 +1,115 @@
 """Where kernels reach memory: arrays over what a call brings, and vectors at an index of them.
 
-Kernels know NumPy arrays and indices; this is the one place that makes addresses of them. With RNN_PARITY_BOUNDS=1 in
+Kernels know arrays and indices; this is the one place that makes addresses of them. With RNN_PARITY_BOUNDS=1 in
 the environment every index is checked against the array's shape, and one that is out of it raises IndexError.
 """
 
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
-from numba import carray, njit, types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .vectors import INT32, INT64, VECTORS, called, first_lanes, lanes, splat
+from .vectors import BYTES, INT32, INT64, VECTORS, called, first_lanes, lanes, splat
 
 CHECKED = os.environ.get("RNN_PARITY_BOUNDS") == "1"
 
-jit = njit(error_model="numpy", nogil=True)
+jit = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
-@intrinsic
-def pointer(typing: Any, address: Any, like: Any) -> Any:
-    """An address as a pointer to numbers of the type of another."""
-    kind = types.CPointer(like)
-    return kind(types.int64, like), lambda context, builder, sig, args: builder.inttoptr(
-        args[0], context.get_value_type(kind)
-    )
+class Array(NamedTuple):
+    """Numbers in memory, the last axis contiguous: what NumPy's arrays are, without an owner to be counted.
 
+    Args:
+        place: address of the first number.
+        like: any number of their type.
+        shape: as NumPy's.
+    """
 
-@jit
-def array(address, like, shape):
-    """The array of a shape that lies at an address, of the dtype of a number."""
-    return carray(pointer(address, like), shape)
+    place: int
+    like: float
+    shape: tuple[int, ...]
 
 
 def _position(context: Any, builder: Any, kinds: Any, values: Any, count: Any) -> Any:
-    """A pointer to array[index], from where the array must hold `count` elements of its last axis.
+    """The address of array[index], from where the array must hold `count` numbers of its last axis.
 
     An index that is one short begins at 0 of the last axis.
     """
-    array, indices = kinds
-    held = context.make_array(array)(context, builder, values[0])
-    shape = cgutils.unpack_tuple(builder, held.shape)
-    place = [
-        context.cast(builder, index, kind, types.int64)
-        for index, kind in zip(cgutils.unpack_tuple(builder, values[1]), indices.types, strict=True)
+    place, _, shape = cgutils.unpack_tuple(builder, values[0])
+    shape = cgutils.unpack_tuple(builder, shape)
+    index = [
+        context.cast(builder, number, kind, types.int64)
+        for number, kind in zip(cgutils.unpack_tuple(builder, values[1]), kinds[1].types, strict=True)
     ]
-    place += [context.get_constant(types.int64, 0)] * (array.ndim - len(place))
+    index += [INT64(0)] * (len(shape) - len(index))
     if CHECKED:
-        last = [*place[:-1], builder.sub(builder.add(place[-1], count), INT64(1))]
-        _locate(context, builder, array, held, shape, last)
-    return _locate(context, builder, array, held, shape, place)
+        for number, size in zip([*index[:-1], builder.sub(builder.add(index[-1], count), INT64(1))], shape, strict=True):
+            _check(context, builder, number, size)
+        _check(context, builder, index[-1], shape[-1])
+    position = INT64(0)
+    for number, size in zip(index, shape, strict=True):
+        position = builder.add(builder.mul(position, size), number)
+    return builder.add(place, builder.mul(position, INT64(kinds[0][1].bitwidth // 8)))
 
 
-def _locate(context: Any, builder: Any, array: Any, held: Any, shape: Any, place: Any) -> Any:
-    strides = cgutils.unpack_tuple(builder, held.strides)
-    return cgutils.get_item_pointer2(
-        context, builder, held.data, shape, strides, array.layout, place, boundscheck=CHECKED
-    )
+def _check(context: Any, builder: Any, number: Any, size: Any) -> None:
+    inside = builder.icmp_unsigned("<", number, size)
+    with cgutils.if_unlikely(builder, builder.not_(inside)):
+        context.call_conv.return_user_exc(builder, IndexError, ("an index is out of its array's bounds",))
+
+
+@intrinsic
+def get(typing: Any, array: Any, index: Any) -> Any:
+    """The number at array[index]."""
+
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        place = _position(context, builder, sig.args, args, INT64(1))
+        return builder.load(builder.inttoptr(place, context.get_value_type(array[1]).as_pointer()))
+
+    return array[1](array, index), lower
+
+
+@intrinsic
+def put(typing: Any, array: Any, index: Any, number: Any) -> Any:
+    """Set array[index]."""
+
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        place = _position(context, builder, sig.args[:2], args, INT64(1))
+        number = context.cast(builder, args[2], sig.args[2], array[1])
+        builder.store(number, builder.inttoptr(place, number.type.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(array, index, number), lower
+
+
+@jit
+def part(array, i):
+    """The array at an index of the first axis."""
+    shape = array.shape[1:]
+    count = i * itemsize(array)
+    for size in shape:
+        count *= size
+    return Array(array.place + count, array.like, shape)
+
+
+@jit
+def itemsize(array):
+    """Bytes of a number of an array."""
+    return BYTES // lanes(array.like)
 
 
 @intrinsic
 def load(typing: Any, array: Any, index: Any) -> Any:
     """The vector at array[index]."""
-    vector = VECTORS[array.dtype]
+    vector = VECTORS[array[1]]
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         place = _position(context, builder, sig.args, args, INT64(vector.lanes))
         kind = context.get_value_type(vector)
-        return builder.load(builder.bitcast(place, kind.as_pointer()), align=vector.dtype.bitwidth // 8)
+        return builder.load(builder.inttoptr(place, kind.as_pointer()), align=vector.dtype.bitwidth // 8)
 
     return vector(array, index), lower
 
@@ -79,7 +120,7 @@ def store(typing: Any, array: Any, index: Any, x: Any) -> Any:
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         place = _position(context, builder, sig.args[:2], args, INT64(x.lanes))
-        builder.store(args[2], builder.bitcast(place, args[2].type.as_pointer()), align=x.dtype.bitwidth // 8)
+        builder.store(args[2], builder.inttoptr(place, args[2].type.as_pointer()), align=x.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(array, index, x), lower
@@ -94,11 +135,11 @@ def _masked(builder: Any, name: str, returned: Any, args: Any, vector: Any) -> A
 
 @intrinsic
 def _load_first(typing: Any, array: Any, index: Any, n: Any) -> Any:
-    vector = VECTORS[array.dtype]
+    vector = VECTORS[array[1]]
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = context.get_value_type(vector)
-        place = builder.bitcast(_position(context, builder, sig.args[:2], args, args[2]), kind.as_pointer())
+        place = builder.inttoptr(_position(context, builder, sig.args[:2], args, args[2]), kind.as_pointer())
         mask = first_lanes(builder, vector.lanes, args[2])
         aligned = INT32(vector.dtype.bitwidth // 8)
         return _masked(builder, "load", kind, [place, aligned, mask, ir.Constant(kind, None)], kind)
@@ -109,7 +150,7 @@ def _load_first(typing: Any, array: Any, index: Any, n: Any) -> Any:
 @intrinsic
 def _store_first(typing: Any, array: Any, index: Any, x: Any, n: Any) -> Any:
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        place = builder.bitcast(_position(context, builder, sig.args[:2], args, args[3]), args[2].type.as_pointer())
+        place = builder.inttoptr(_position(context, builder, sig.args[:2], args, args[3]), args[2].type.as_pointer())
         mask = first_lanes(builder, x.lanes, args[3])
         _masked(builder, "store", ir.VoidType(), [args[2], place, INT32(x.dtype.bitwidth // 8), mask], args[2].type)
         return context.get_dummy_value()
@@ -120,7 +161,7 @@ def _store_first(typing: Any, array: Any, index: Any, x: Any, n: Any) -> Any:
 @jit
 def load_part(array, index, n):
     """The first n numbers at array[index] as a vector, zero in the lanes past them; all where n is larger."""
-    if n < lanes(array):
+    if n < lanes(array.like):
         return _load_first(array, index, n)
     return load(array, index)
 
@@ -128,7 +169,7 @@ def load_part(array, index, n):
 @jit
 def store_part(array, index, x, n):
     """Put the first n lanes of a vector at array[index]; all where n is larger."""
-    if n < lanes(array):
+    if n < lanes(array.like):
         _store_first(array, index, x, n)
     else:
         store(array, index, x)
@@ -145,7 +186,7 @@ def address(typing: Any, array: Any, index: Any, last: Any) -> Any:
         if CHECKED:
             _position(context, builder, (sig.args[0], sig.args[2]), (args[0], args[2]), INT64(1))
         place = _position(context, builder, sig.args[:2], args[:2], INT64(1))
-        return builder.ptrtoint(place, INT64)
+        return place
 
     return types.int64(array, index, last), lower
 
@@ -193,3 +234,39 @@ def store_rows(typing: Any, sums: Any, place: Any, apart: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(sums, types.int64, types.int64), lower
+
+
+@intrinsic
+def vector_at(typing: Any, pointer: Any) -> Any:
+    """The vector at a pointer, or zero in all lanes where it is null."""
+    vector = VECTORS[pointer.dtype]
+
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = context.get_value_type(vector)
+        found = cgutils.alloca_once_value(builder, ir.Constant(kind, None))
+        with builder.if_then(cgutils.is_not_null(builder, args[0])):
+            place = builder.bitcast(args[0], kind.as_pointer())
+            builder.store(builder.load(place, align=vector.dtype.bitwidth // 8), found)
+        return builder.load(found)
+
+    return vector(pointer), lower
+
+
+@intrinsic
+def zeros(typing: Any, like: Any) -> Any:
+    """Zero in all lanes, of the type of a number."""
+    vector = VECTORS[like]
+    return vector(like), lambda context, builder, sig, args: ir.Constant(context.get_value_type(vector), None)
+
+
+@intrinsic
+def call_at(typing: Any, place: Any, numbers: Any) -> Any:
+    """Call the function at an address, which takes whole numbers and returns nothing."""
+
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        given = cgutils.unpack_tuple(builder, args[1])
+        function = ir.FunctionType(ir.VoidType(), [number.type for number in given])
+        builder.call(builder.inttoptr(args[0], function.as_pointer()), given)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.UniTuple(types.int64, len(numbers))), lower

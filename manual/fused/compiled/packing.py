@@ -15,8 +15,8 @@ Backward it gives the features that the units were computed from, and its panels
 Where a block of units is partly empty there are zeros.
 """
 
-from .arguments import GRU, arguments, blocks_of, gates_of, whole_numbers
-from .memory import array, jit, load_part, store
+from .arguments import GRU, arguments, blocks_of, gates_of
+from .memory import Array, get, jit, load_part, part, put, store, zeros
 from .vectors import lanes
 
 W_IH, W_HH, B_IH, B_HH, W_HR = range(5)
@@ -25,7 +25,7 @@ W_IH, W_HH, B_IH, B_HH, W_HR = range(5)
 @jit
 def weight(call, d, which, shape):
     """One of the weights of a direction."""
-    return array(whole_numbers(call.weights, 10)[5 * d + which], call.zero, shape)
+    return Array(get(Array(call.weights, 0, (call.directions, 5)), (d, which)), call.zero, shape)
 
 
 @jit
@@ -50,16 +50,16 @@ def pack(first, last, pointer):
 def pack_gates(call, d, u):
     """Fill the panels of all gates for one block of units."""
     gates, I, H, R, L = gates_of(call), call.I, call.H, call.R, lanes(call.zero)
-    panels = array(call.panels, call.zero, (call.directions * blocks_of(H, call), gates, I + R + 2, L))
+    panels = Array(call.panels, call.zero, (call.directions * blocks_of(H, call), gates, I + R + 2, L))
     W_ih, W_hh = weight(call, d, W_IH, (gates * H, I)), weight(call, d, W_HH, (gates * H, R))
     here = min(H - L * u, L)
     for g in range(gates):
         row = g * H + L * u
-        panel = panels[d * blocks_of(H, call) + u, g]
-        transpose(W_ih, row, here, 0, I, panel)
-        transpose(W_hh, row, here, 0, R, panel[I:])
-        b_ih = b_hh = load_part(panel, (0, 0), 0)
-        if whole_numbers(call.weights, 10)[5 * d + B_IH]:
+        panel = part(part(panels, d * blocks_of(H, call) + u), g)
+        transpose(W_ih, row, here, 0, I, panel, 0)
+        transpose(W_hh, row, here, 0, R, panel, I)
+        b_ih = b_hh = zeros(call.zero)
+        if weight(call, d, B_IH, (0,)).place:
             b_ih = load_part(weight(call, d, B_IH, (gates * H,)), (row,), here)
             b_hh = load_part(weight(call, d, B_HH, (gates * H,)), (row,), here)
         if call.cell == GRU and g == 2:
@@ -73,23 +73,24 @@ def pack_gates(call, d, u):
 def pack_projection(call, d, p):
     """Fill the panels of W_hr^T for one block of projected features."""
     units, projected, H, L = blocks_of(call.H, call), blocks_of(call.R, call), call.H, lanes(call.zero)
-    panels = array(call.panels_hr, call.zero, (call.directions * projected, units, L, L))
+    panels = Array(call.panels_hr, call.zero, (call.directions * projected, units, L, L))
     W_hr = weight(call, d, W_HR, (call.R, H))
     for u in range(units):
-        panel = panels[d * projected + p, u]
+        panel = part(part(panels, d * projected + p), u)
         count = min(H - L * u, L)
-        transpose(W_hr, L * p, min(call.R - L * p, L), L * u, count, panel)
-        panel[count:] = 0
+        transpose(W_hr, L * p, min(call.R - L * p, L), L * u, count, panel, 0)
+        for k in range(count, L):
+            store(panel, (k,), zeros(call.zero))
 
 
 @jit
-def transpose(W, row, count, column, K, panel):
+def transpose(W, row, count, column, K, panel, first):
     """Put some rows of W, K numbers from a column on, into the lanes of a panel; zero into the lanes left."""
     L = panel.shape[1]
     for k_0 in range(0, K, L):  # so few columns at a time that the rows' lines stay in the cache
         for lane in range(L):
             for k in range(k_0, min(k_0 + L, K)):
-                panel[k, lane] = W[row + lane, column + k] if lane < count else 0
+                put(panel, (first + k, lane), get(W, (row + lane, column + k)) if lane < count else 0 * W.like)
 
 
 @jit
@@ -110,18 +111,18 @@ def pack_backward(first, last, pointer):
         blocks_of(call.I, call) if call.d_x else 0,
     )
     gates, L = gates_of(call), lanes(call.zero)
-    panels = array(call.panels, call.zero, (call.directions * recurrent, units, gates * L, L))
-    panels_ih = array(call.panels_ih, call.zero, (call.directions * inputs, units, gates * L, L))
+    panels = Array(call.panels, call.zero, (call.directions * recurrent, units, gates * L, L))
+    panels_ih = Array(call.panels_ih, call.zero, (call.directions * inputs, units, gates * L, L))
     for task in range(first, last):
         d, block = task // tasks, task % tasks
         if block < recurrent:
-            columns(call, weight(call, d, W_HH, (gates * call.H, call.R)), block, panels[d * recurrent + block], 2)
+            columns(call, weight(call, d, W_HH, (gates * call.H, call.R)), block, part(panels, d * recurrent + block), 2)
         elif block < recurrent + inputs:
             block -= recurrent
-            columns(call, weight(call, d, W_IH, (gates * call.H, call.I)), block, panels_ih[d * inputs + block], 0)
+            columns(call, weight(call, d, W_IH, (gates * call.H, call.I)), block, part(panels_ih, d * inputs + block), 0)
         else:
             u = block - recurrent - inputs
-            panel = array(call.panels_hr, call.zero, (call.directions * units, call.R, L))[d * units + u]
+            panel = part(Array(call.panels_hr, call.zero, (call.directions * units, call.R, L)), d * units + u)
             W_hr = weight(call, d, W_HR, (call.R, call.H))
             for k in range(call.R):
                 store(panel, (k,), load_part(W_hr, (k, L * u), call.H - L * u))
@@ -131,8 +132,8 @@ def pack_backward(first, last, pointer):
 def columns(call, W, block, panels, shift):
     """Fill the panels of one block of W's columns; D has the GRU's gates from `shift` on: n, r, z, or r, z, n."""
     gates, H, L = gates_of(call), call.H, lanes(call.zero)
-    nothing = load_part(W, (0, 0), 0)
-    for u in range(len(panels)):
+    nothing = zeros(call.zero)
+    for u in range(panels.shape[0]):
         for g in range(gates):
             gate = (g + shift) % 3 if call.cell == GRU else g
             for k in range(L):

@@ -3,14 +3,17 @@
 A panel is a matrix (K, lanes), whose row k is multiplied by the number k of a row. A tile takes up to six rows at once:
 their sums stay in registers, and each vector of the panel is loaded once for all of them. Each row's sum is the same, to
 the bit, however many rows there are beside it.
+
+Here are addresses alone. `multiply` is a kernel of its own, which the others call by its address: so it is compiled once.
 """
 
 from typing import NamedTuple
 
-from .memory import jit, load_vector, multiply_rows, store_rows
+from .memory import call_at, jit, load_vector, multiply_rows, store_rows, vector_at
 from .vectors import BYTES
 
 ROWS = 6  # of a tile: as many sums as the registers of AVX2 hold beside the vector and the number
+BETWEEN = 4 * BYTES  # from one row of products to the next: room for four gates
 
 
 class Rows(NamedTuple):
@@ -37,6 +40,57 @@ NONE = Rows(0, 0, 0, 0, 0, 0)
 
 
 @jit
+def product(call, n, start, rows, panel, others, other_panel, out):
+    """Store start + rows * panel + others * other_panel for n rows, `BETWEEN` bytes from each other.
+
+    Args:
+        call: the arguments of the kernel.
+        n: how many rows.
+        start: address of a vector, or 0 to start with zero.
+        rows, others: what is multiplied.
+        panel, other_panel: addresses of what it is multiplied by.
+        out: address of the first vector to be stored.
+    """
+    a, b = rows, others
+    given = a.first, a.apart, a.step, a.K, a.times, a.ahead, panel
+    more = b.first, b.apart, b.step, b.K, b.times, b.ahead, other_panel
+    call_at(call.multiply, (start, n, *given, *more, out))
+
+
+def multiply(start, n, first, apart, step, K, times, ahead, panel, first_2, apart_2, step_2, K_2, times_2, ahead_2, panel_2, out):
+    """Do what `product` says, in tiles that differ by one row at most."""
+    rows = Rows(first, apart, step, K, times, ahead)
+    others = Rows(first_2, apart_2, step_2, K_2, times_2, ahead_2)
+    z = vector_at(start)
+    done = 0
+    tiles = (n + ROWS - 1) // ROWS
+    while done < n:
+        count = (n - done + tiles - 1) // tiles
+        if count == 6:
+            tile((z, z, z, z, z, z), done, rows, panel, others, panel_2, out)
+        elif count == 5:
+            tile((z, z, z, z, z), done, rows, panel, others, panel_2, out)
+        elif count == 4:
+            tile((z, z, z, z), done, rows, panel, others, panel_2, out)
+        elif count == 3:
+            tile((z, z, z), done, rows, panel, others, panel_2, out)
+        elif count == 2:
+            tile((z, z), done, rows, panel, others, panel_2, out)
+        else:
+            tile((z,), done, rows, panel, others, panel_2, out)
+        done += count
+        tiles -= 1
+
+
+@jit
+def tile(sums, skipped, rows, panel, others, other_panel, out):
+    """Add the products of one tile to what the sums begin with, and store them."""
+    sums = add(sums, skipped, rows, panel)
+    sums = add(sums, skipped, others, other_panel)
+    store_rows(sums, out + skipped * BETWEEN, BETWEEN)
+
+
+@jit
 def add(sums, skipped, rows, panel):
     """Add to the sums of a tile the products of its rows, those past the ones skipped."""
     for i in range(rows.times):
@@ -46,37 +100,3 @@ def add(sums, skipped, rows, panel):
             place += rows.step
             panel += BYTES
     return sums
-
-
-@jit
-def tile(sums, skipped, rows, panel, others, other_panel, out, apart):
-    """Add the products of one tile to what the sums begin with, and store them."""
-    sums = add(sums, skipped, rows, panel)
-    sums = add(sums, skipped, others, other_panel)
-    store_rows(sums, out + skipped * apart, apart)
-
-
-@jit
-def multiply(n, z, rows, panel, others, other_panel, out, apart):
-    """Store z + rows * panel + others * other_panel for n rows, `apart` bytes from each other.
-
-    They are split into tiles that differ by one row at most.
-    """
-    done = 0
-    tiles = (n + ROWS - 1) // ROWS
-    while done < n:
-        count = (n - done + tiles - 1) // tiles
-        if count == 6:
-            tile((z, z, z, z, z, z), done, rows, panel, others, other_panel, out, apart)
-        elif count == 5:
-            tile((z, z, z, z, z), done, rows, panel, others, other_panel, out, apart)
-        elif count == 4:
-            tile((z, z, z, z), done, rows, panel, others, other_panel, out, apart)
-        elif count == 3:
-            tile((z, z, z), done, rows, panel, others, other_panel, out, apart)
-        elif count == 2:
-            tile((z, z), done, rows, panel, others, other_panel, out, apart)
-        else:
-            tile((z,), done, rows, panel, others, other_panel, out, apart)
-        done += count
-        tiles -= 1

@@ -19,10 +19,13 @@ from .arguments import (
     gates_of,
     gradients_of,
     slots_of,
-    whole_numbers,
+    block_bounds,
+    rows_of_all,
+    sequences_at,
+    steps,
 )
-from .memory import address, array, jit, load, load_part, store, store_part
-from .products import NONE, Rows, multiply
+from .memory import Array, address, get, itemsize, jit, load, load_part, put, store, store_part, zeros
+from .products import NONE, Rows, product
 from .vectors import BYTES, first, lanes
 
 ROWS_AT_ONCE = 48
@@ -83,7 +86,7 @@ def count_from(b, end, border):
 @jit
 def rows_of(matrix, row, n, column, K):
     """N rows of a matrix, K numbers each from a column on."""
-    size = matrix.itemsize
+    size = itemsize(matrix)
     place = address(matrix, (row, column), (row + n - 1, column + K - 1))
     return Rows(place, matrix.shape[1] * size, size, K, 1, 0)
 
@@ -94,20 +97,20 @@ def rows_in_blocks(blocks, count, block, row, n, slot, slots):
     _, rows, all_slots, L = blocks.shape
     last = block + count - 1, row + n - 1, slot + slots - 1, L - 1
     place = address(blocks, (block, row, slot, 0), last)
-    return Rows(place, all_slots * BYTES, blocks.itemsize, slots * L, count, rows * all_slots * BYTES)
+    return Rows(place, all_slots * BYTES, itemsize(blocks), slots * L, count, rows * all_slots * BYTES)
 
 
 @jit
 def panel_at(panels, index, row, K):
     """The address of the panel at an index, from a row of it on, of K rows at least."""
-    L = lanes(panels)
+    L = lanes(panels.like)
     return address(panels, (*index, row, 0), (*index, row + K - 1, L - 1))
 
 
 @jit
 def room(scratch, some, gate):
     """Where the products of a gate go."""
-    L = lanes(scratch)
+    L = lanes(scratch.like)
     return address(scratch, (some.task, 0, gate, 0), (some.task, some.n - 1, gate, L - 1))
 
 
@@ -123,30 +126,31 @@ def forward(first_task, last_task, pointer):
 def forward_block(call, d, block, task):
     """Compute all steps of one block in one direction."""
     T, B, I, H, R, L = call.T, call.B, call.I, call.H, call.R, lanes(call.zero)
-    at, bounds = whole_numbers(call.at, T + 1), whole_numbers(call.bounds, call.blocks + 1)
+    at, rows = steps(call), rows_of_all(call)
+    start, stop = block_bounds(call, block)
     units, projected, D = blocks_of(H, call), blocks_of(R, call), call.directions
-    kept_rows = at[T] if call.keep else B
+    kept_rows = rows if call.keep else B
     arrays = Arrays(
-        x=array(call.x, call.zero, (at[T], I)),
-        h=array(call.h, call.zero, (at[T], D * R)),
-        out=array(call.out, call.zero, (at[T], D * R)),
-        h_0=array(call.h_0, call.zero, (D * B, R)),
-        c_0=array(call.c_0, call.zero, (D * B, H)),
-        kept=array(call.kept, call.zero, (D * units, kept_rows, slots_of(call), L)),
-        panels=array(call.panels, call.zero, (D * units, gates_of(call), I + R + 2, L)),
-        panels_hr=array(call.panels_hr, call.zero, (D * projected, units * L, L)),
-        scratch=array(call.scratch, call.zero, (D * call.blocks, ROWS_AT_ONCE, 4, L)),
+        x=Array(call.x, call.zero, (rows, I)),
+        h=Array(call.h, call.zero, (rows, D * R)),
+        out=Array(call.out, call.zero, (rows, D * R)),
+        h_0=Array(call.h_0, call.zero, (D * B, R)),
+        c_0=Array(call.c_0, call.zero, (D * B, H)),
+        kept=Array(call.kept, call.zero, (D * units, kept_rows, slots_of(call), L)),
+        panels=Array(call.panels, call.zero, (D * units, gates_of(call), I + R + 2, L)),
+        panels_hr=Array(call.panels_hr, call.zero, (D * projected, units * L, L)),
+        scratch=Array(call.scratch, call.zero, (D * call.blocks, ROWS_AT_ONCE, 4, L)),
     )
     for i in range(T):
         t = T - 1 - i if d else i
         before = t + 1 if d else t - 1
-        begun = at[before + 1] - at[before] if i else 0  # sequences that have a step before this one
-        end = min(bounds[block + 1], at[t + 1] - at[t])
+        begun = sequences_at(at, before) if i else 0  # sequences that have a step before this one
+        end = min(stop, sequences_at(at, t))
         for u in range(units):
-            b = bounds[block]
+            b = start
             while b < end:
                 n = count_from(b, end, begun)
-                some = Some(d, b, n, at[t] + b, at[before] + b if b < begun else -1, task)
+                some = Some(d, b, n, get(at, (t,)) + b, get(at, (before,)) + b if b < begun else -1, task)
                 forward_products(call, arrays, some, u)
                 if call.cell == LSTM:
                     lstm_forward(call, arrays, some, u)
@@ -157,10 +161,10 @@ def forward_block(call, d, block, task):
                 b += n
         if call.projected:
             for p in range(projected):
-                b = bounds[block]
+                b = start
                 while b < end:
                     n = count_from(b, end, end)
-                    project(call, arrays, Some(d, b, n, at[t] + b, -1, task), p)
+                    project(call, arrays, Some(d, b, n, get(at, (t,)) + b, -1, task), p)
                     b += n
     final_states(call, arrays, d, block)
 
@@ -175,16 +179,15 @@ def forward_products(call, arrays, some, u):
         h = rows_of(arrays.h, some.earlier, some.n, some.d * R, R)
     else:
         h = rows_of(arrays.h_0, some.d * call.B + some.b, some.n, 0, R)
-    between = 4 * BYTES  # from one row of scratch to the next
     for g in range(gates_of(call)):
         W_ih, W_hh = panel_at(arrays.panels, (panel, g), 0, I), panel_at(arrays.panels, (panel, g), I, R)
-        bias, out = load(arrays.panels, (panel, g, I + R)), room(arrays.scratch, some, g)
+        bias, out = panel_at(arrays.panels, (panel, g), I + R, 1), room(arrays.scratch, some, g)
         if call.cell == GRU and g == 2:
-            multiply(some.n, bias, x, W_ih, NONE, 0, out, between)
-            bias, out = load(arrays.panels, (panel, g, I + R + 1)), room(arrays.scratch, some, 3)
-            multiply(some.n, bias, NONE, 0, h, W_hh, out, between)
+            product(call, some.n, bias, x, W_ih, NONE, 0, out)
+            bias, out = panel_at(arrays.panels, (panel, g), I + R + 1, 1), room(arrays.scratch, some, 3)
+            product(call, some.n, bias, NONE, 0, h, W_hh, out)
         else:
-            multiply(some.n, bias, x, W_ih, h, W_hh, out, between)
+            product(call, some.n, bias, x, W_ih, h, W_hh, out)
 
 
 @jit
@@ -235,8 +238,7 @@ def project(call, arrays, some, p):
     row = some.row if call.keep else some.b
     q = rows_in_blocks(arrays.kept, units, some.d * units, row, some.n, slots_of(call) - 1, 1)
     panel = panel_at(arrays.panels_hr, (some.d * blocks_of(call.R, call) + p,), 0, units * L)
-    zero = load_part(arrays.panels_hr, (0, 0), 0)
-    multiply(some.n, zero, q, panel, NONE, 0, room(arrays.scratch, some, 0), 4 * BYTES)
+    product(call, some.n, 0, q, panel, NONE, 0, room(arrays.scratch, some, 0))
     for r in range(some.n):
         store_h(call, arrays, some, r, p, load(arrays.scratch, (some.task, r, 0)))
 
@@ -284,18 +286,19 @@ def rnn_forward(call, arrays, some, u):
 def final_states(call, arrays, d, block):
     """Copy the state after the last step of each sequence."""
     T, B, H, R, L = call.T, call.B, call.H, call.R, lanes(call.zero)
-    at, bounds = whole_numbers(call.at, T + 1), whole_numbers(call.bounds, call.blocks + 1)
-    h_n = array(call.h_n, call.zero, (call.directions * B, R))
-    c_n = array(call.c_n, call.zero, (call.directions * B, H))
+    at, rows = steps(call), rows_of_all(call)
+    start, stop = block_bounds(call, block)
+    h_n = Array(call.h_n, call.zero, (call.directions * B, R))
+    c_n = Array(call.c_n, call.zero, (call.directions * B, H))
     units = blocks_of(H, call)
     t = 0 if d else T - 1
-    for b in range(bounds[block], bounds[block + 1]):
-        while at[t + 1] - at[t] <= b:
+    for b in range(start, stop):
+        while sequences_at(at, t) <= b:
             t -= 1
         for k in range(R):
-            h_n[d * B + b, k] = arrays.h[at[t] + b, d * R + k]
+            put(h_n, (d * B + b, k), get(arrays.h, (get(at, (t,)) + b, d * R + k)))
         if call.cell == LSTM:
-            row = at[t] + b if call.keep else b
+            row = get(at, (t,)) + b if call.keep else b
             for u in range(units):
                 store_part(c_n, (d * B + b, L * u), load(arrays.kept, (d * units + u, row, lstm.C)), H - L * u)
 
@@ -312,53 +315,54 @@ def backward(first_task, last_task, pointer):
 def backward_block(call, d, block, task):
     """Carry the gradients of one block in one direction."""
     T, B, H, R, L, D = call.T, call.B, call.H, call.R, lanes(call.zero), call.directions
-    at, bounds = whole_numbers(call.at, T + 1), whole_numbers(call.bounds, call.blocks + 1)
+    at, rows = steps(call), rows_of_all(call)
+    start, stop = block_bounds(call, block)
     units, recurrent, gates = blocks_of(H, call), blocks_of(R, call), gates_of(call)
-    h = array(call.h, call.zero, (at[T], D * R))
-    scratch = array(call.scratch, call.zero, (D * call.blocks, ROWS_AT_ONCE, 4, L))
+    h = Array(call.h, call.zero, (rows, D * R))
+    scratch = Array(call.scratch, call.zero, (D * call.blocks, ROWS_AT_ONCE, 4, L))
     arrays = Arrays(
         x=h,
         h=h,
         out=h,
-        h_0=array(call.h_0, call.zero, (D * B, R)),
-        c_0=array(call.c_0, call.zero, (D * B, H)),
-        kept=array(call.kept, call.zero, (D * units, at[T], slots_of(call), L)),
-        panels=array(call.panels, call.zero, (D * recurrent, 1, units * gates * L, L)),
-        panels_hr=array(call.panels_hr, call.zero, (D * units, R, L)),
+        h_0=Array(call.h_0, call.zero, (D * B, R)),
+        c_0=Array(call.c_0, call.zero, (D * B, H)),
+        kept=Array(call.kept, call.zero, (D * units, rows, slots_of(call), L)),
+        panels=Array(call.panels, call.zero, (D * recurrent, 1, units * gates * L, L)),
+        panels_hr=Array(call.panels_hr, call.zero, (D * units, R, L)),
         scratch=scratch,
     )
     gradients = Gradients(
-        d_out=array(call.d_out, call.zero, (at[T], D * R)),
-        d_h_n=array(call.d_h_n, call.zero, (D * B, R)),
-        D=array(call.D, call.zero, (D * units, at[T], gradients_of(call), L)),
-        dh=array(call.dh, call.zero, (at[T], D * R)),
-        carried=array(call.carried, call.zero, (D * units, B, L)),
+        d_out=Array(call.d_out, call.zero, (rows, D * R)),
+        d_h_n=Array(call.d_h_n, call.zero, (D * B, R)),
+        D=Array(call.D, call.zero, (D * units, rows, gradients_of(call), L)),
+        dh=Array(call.dh, call.zero, (rows, D * R)),
+        carried=Array(call.carried, call.zero, (D * units, B, L)),
     )
-    start_carrying(call, gradients, d, bounds[block], bounds[block + 1])
+    start_carrying(call, gradients, d, start, stop)
     for i in range(T - 1, -1, -1):
         t = T - 1 - i if d else i
         before, after = (t + 1, t - 1) if d else (t - 1, t + 1)
-        begun = at[before + 1] - at[before] if i else 0  # sequences that have a step before this one
-        going = at[after + 1] - at[after] if i < T - 1 else 0  # and that have one after it
+        begun = sequences_at(at, before) if i else 0  # sequences that have a step before this one
+        going = sequences_at(at, after) if i < T - 1 else 0  # and that have one after it
         border = begun if d else going
-        end = min(bounds[block + 1], at[t + 1] - at[t])
+        end = min(stop, sequences_at(at, t))
         if call.projected:
             for p in range(recurrent):
-                b = bounds[block]
+                b = start
                 while b < end:
                     n = count_from(b, end, border)
-                    some = Some(d, b, n, at[t] + b, -1, task)
-                    gradients_of_projected(call, arrays, gradients, some, at[after] + b if b < going else -1, p)
+                    some = Some(d, b, n, get(at, (t,)) + b, -1, task)
+                    gradients_of_projected(call, arrays, gradients, some, get(at, (after,)) + b if b < going else -1, p)
                     b += n
         for u in range(units):
-            b = bounds[block]
+            b = start
             while b < end:
                 n = count_from(b, end, border)
-                some = Some(d, b, n, at[t] + b, at[before] + b if b < begun else -1, task)
+                some = Some(d, b, n, get(at, (t,)) + b, get(at, (before,)) + b if b < begun else -1, task)
                 if call.projected:
                     gradients_before_projection(call, arrays, gradients, some, u)
                 else:
-                    gradients_from_after(call, arrays, gradients, some, at[after] + b if b < going else -1, u)
+                    gradients_from_after(call, arrays, gradients, some, get(at, (after,)) + b if b < going else -1, u)
                 if call.cell == LSTM:
                     lstm_backward(call, arrays, gradients, some, u)
                 elif call.cell == GRU:
@@ -366,10 +370,10 @@ def backward_block(call, d, block, task):
                 else:
                     rnn_backward(call, arrays, gradients, some, u)
                 b += n
-        b = max(bounds[block], begun)
+        b = max(start, begun)
         while b < end:  # those that begin at this step
             n = count_from(b, end, end)
-            gradients_of_initial(call, arrays, gradients, Some(d, b, n, at[t] + b, -1, task))
+            gradients_of_initial(call, arrays, gradients, Some(d, b, n, get(at, (t,)) + b, -1, task))
             b += n
 
 
@@ -378,10 +382,10 @@ def start_carrying(call, gradients, d, start, end):
     """Begin what is carried with the gradient of the LSTM's final c, or with zero."""
     H, B, L = call.H, call.B, lanes(call.zero)
     units = blocks_of(H, call)
-    d_c_n = array(call.d_c_n, call.zero, (call.directions * B, H))
+    d_c_n = Array(call.d_c_n, call.zero, (call.directions * B, H))
     for u in range(units):
         for b in range(start, end):
-            x = load_part(gradients.carried, (0, 0), 0)
+            x = zeros(call.zero)
             if call.cell == LSTM and call.d_c_n:
                 x = load_part(d_c_n, (d * B + b, L * u), H - L * u)
             store(gradients.carried, (d * units + u, b), x)
@@ -393,8 +397,7 @@ def recurrent_product(call, arrays, gradients, some, row, q):
     units, gates, L = blocks_of(call.H, call), gates_of(call), lanes(call.zero)
     D = rows_in_blocks(gradients.D, units, some.d * units, row, some.n, 0, gates)
     panel = panel_at(arrays.panels, (some.d * blocks_of(call.R, call) + q, 0), 0, units * gates * L)
-    zero = load_part(arrays.scratch, (0, 0, 0, 0), 0)
-    multiply(some.n, zero, D, panel, NONE, 0, room(arrays.scratch, some, 0), 4 * BYTES)
+    product(call, some.n, 0, D, panel, NONE, 0, room(arrays.scratch, some, 0))
 
 
 @jit
@@ -404,7 +407,7 @@ def gradients_from_after(call, arrays, gradients, some, later, q):
     if later >= 0:
         recurrent_product(call, arrays, gradients, some, later, q)
     for r in range(some.n):
-        x = load_part(arrays.scratch, (0, 0, 0, 0), 0)
+        x = zeros(call.zero)
         if later >= 0:
             x = load(arrays.scratch, (some.task, r, 0))
         elif call.d_h_n:
@@ -430,8 +433,7 @@ def gradients_before_projection(call, arrays, gradients, some, u):
     R = call.R
     dh = rows_of(gradients.dh, some.row, some.n, some.d * R, R)
     panel = panel_at(arrays.panels_hr, (some.d * blocks_of(call.H, call) + u,), 0, R)
-    zero = load_part(arrays.scratch, (0, 0, 0, 0), 0)
-    multiply(some.n, zero, dh, panel, NONE, 0, room(arrays.scratch, some, 0), 4 * BYTES)
+    product(call, some.n, 0, dh, panel, NONE, 0, room(arrays.scratch, some, 0))
 
 
 @jit
@@ -510,7 +512,7 @@ def gradients_of_initial(call, arrays, gradients, some):
     d, B, H, R, L = some.d, call.B, call.H, call.R, lanes(call.zero)
     units = blocks_of(H, call)
     if call.d_h_0:
-        d_h_0 = array(call.d_h_0, call.zero, (call.directions * B, R))
+        d_h_0 = Array(call.d_h_0, call.zero, (call.directions * B, R))
         for q in range(blocks_of(R, call)):
             recurrent_product(call, arrays, gradients, some, some.row, q)
             for r in range(some.n):
@@ -519,7 +521,7 @@ def gradients_of_initial(call, arrays, gradients, some):
                     x = x + load(gradients.carried, (d * units + q, some.b + r))
                 store_part(d_h_0, (d * B + some.b + r, L * q), x, R - L * q)
     if call.d_c_0:
-        d_c_0 = array(call.d_c_0, call.zero, (call.directions * B, H))
+        d_c_0 = Array(call.d_c_0, call.zero, (call.directions * B, H))
         for u in range(units):
             for r in range(some.n):
                 x = load(gradients.carried, (d * units + u, some.b + r))
@@ -531,13 +533,13 @@ def input_gradients(first_task, last_task, pointer):
     """dL/dx = W_ih^T D of both directions, for some parts of all rows."""
     call = arguments(pointer)
     T, I, L = call.T, call.I, lanes(call.zero)
-    rows = whole_numbers(call.at, T + 1)[T]
+    rows = rows_of_all(call)
     units, inputs, gates = blocks_of(call.H, call), blocks_of(I, call), gates_of(call)
     tasks = call.directions * call.blocks
-    D = array(call.D, call.zero, (call.directions * units, rows, gradients_of(call), L))
-    panels = array(call.panels_ih, call.zero, (call.directions * inputs, units * gates * L, L))
-    scratch = array(call.scratch, call.zero, (tasks, ROWS_AT_ONCE, 4, L))
-    d_x = array(call.d_x, call.zero, (rows, I))
+    D = Array(call.D, call.zero, (call.directions * units, rows, gradients_of(call), L))
+    panels = Array(call.panels_ih, call.zero, (call.directions * inputs, units * gates * L, L))
+    scratch = Array(call.scratch, call.zero, (tasks, ROWS_AT_ONCE, 4, L))
+    d_x = Array(call.d_x, call.zero, (rows, I))
     for task in range(first_task, last_task):
         row, end = rows * task // tasks, rows * (task + 1) // tasks
         while row < end:
@@ -548,7 +550,7 @@ def input_gradients(first_task, last_task, pointer):
                     # The GRU's D has the gradient of the recurrent product before those of W_ih x + b_ih.
                     given = rows_in_blocks(D, units, d * units, row, n, 1 if call.cell == GRU else 0, gates)
                     panel = panel_at(panels, (d * inputs + k,), 0, units * gates * L)
-                    multiply(n, load_part(scratch, (0, 0, 0, 0), 0), given, panel, NONE, 0, room(scratch, some, 0), 4 * BYTES)
+                    product(call, n, 0, given, panel, NONE, 0, room(scratch, some, 0))
                     for r in range(n):
                         x = load(scratch, (task, r, 0))
                         if d:
