@@ -37,6 +37,7 @@ SIZES = (
     "blocks",  # of the batch, each of which goes through all steps on its own
     "keep",  # whether a backward pass may follow
     "projected",  # whether the LSTM has a projection
+    "failed",  # set by a kernel that reached past an array, where that is checked
 )
 ADDRESSES = (
     "multiply",  # the kernel of `products`
@@ -69,13 +70,21 @@ ADDRESSES = (
 )
 
 
-def _structure(lane: Any) -> type[ctypes.Structure]:
-    fields = [("zero", lane), *((name, ctypes.c_int64) for name in (*SIZES, *ADDRESSES))]
-    return type("Arguments", (ctypes.Structure,), {"_fields_": fields})
+class Arguments32(ctypes.Structure):
+    """The arguments of a kernel in float32, as its field `zero` tells it."""
+
+    name = "float32"
+    _fields_ = [("zero", ctypes.c_float), *((name, ctypes.c_int64) for name in (*SIZES, *ADDRESSES))]  # noqa: RUF012
 
 
-# By dtype, as its field `zero` tells the kernels.
-ARGUMENTS = {"float32": _structure(ctypes.c_float), "float64": _structure(ctypes.c_double)}
+class Arguments64(ctypes.Structure):
+    """The arguments of a kernel in float64."""
+
+    name = "float64"
+    _fields_ = [("zero", ctypes.c_double), *((name, ctypes.c_int64) for name in (*SIZES, *ADDRESSES))]  # noqa: RUF012
+
+
+ARGUMENTS = {"float32": Arguments32, "float64": Arguments64}
 
 
 NUMBERS = {"float32": types.float32, "float64": types.float64}

@@ -1,37 +1,119 @@
-"""The kernels in machine code: compiled at their first use, and kept on the disk for the next process."""
+"""The kernels in machine code: compiled at their first use, and kept on the disk for the next process.
+
+numba keeps the code for the processor at hand, in a folder for this state of these sources: it looks itself at the one
+file that a kernel is in alone. Where no folder can be written, each process compiles anew.
+"""
 
 import ctypes
+import hashlib
+import os
+import sys
 import threading
 import time
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import numba
+import platformdirs
 from numba import cfunc, types
 
 from . import packing, products, walk, weights
-from .arguments import NUMBERS, signature
+from .arguments import NUMBERS, arguments, signature
+from .memory import CHECKED
+from .threads import run_tasks
 
-KERNELS = {
-    "pack": packing.pack,
-    "forward": walk.forward,
+# Those of one pass are compiled together.
+FORWARD = {"multiply": products.multiply, "pack": packing.pack, "forward": walk.forward}
+BACKWARD = {
     "pack_backward": packing.pack_backward,
     "backward": walk.backward,
     "input_gradients": walk.input_gradients,
     "weight_gradients": weights.weight_gradients,
 }
-
 _compiled: dict[tuple[str, str], Any] = {}
 _lock = threading.Lock()
 
 
 def kernel(name: str, dtype: str) -> Any:
-    """Return a kernel for float32 or float64: a function of ctypes, of the first task, the last and the arguments."""
+    """Return a kernel in machine code: `address` is where it lies, `ctypes` calls it.
+
+    Args:
+        name: one of `FORWARD` or `BACKWARD`.
+        dtype: float32 or float64.
+    """
     found = _compiled.get((name, dtype))
     if found is None:
         with _lock:
-            if name == "multiply":
-                kind, function = types.void(types.CPointer(NUMBERS[dtype]), *[types.int64] * 16), products.multiply
-            else:
-                kind, function = signature(dtype), KERNELS[name].py_func
-            found = cfunc(kind, error_model="numpy")(function)
-            _compiled[name, dtype] = found
+            if (name, dtype) not in _compiled:
+                _compile(FORWARD if name in FORWARD else BACKWARD, dtype)
+        found = _compiled[name, dtype]
     return found
+
+
+def run(name: str, tasks: int, parallel: bool, given: Any) -> None:
+    """Run the tasks of a kernel.
+
+    Args:
+        name: of the kernel.
+        tasks: how many.
+        parallel: whether in several threads.
+        given: its arguments.
+
+    Raises:
+        IndexError: it reached past an array, in a run that checks that.
+    """
+    run_tasks(kernel(name, given.name), tasks, parallel, ctypes.addressof(given))
+    if CHECKED and given.failed:
+        raise IndexError(f"the kernel {name} reached past an array")
+
+
+def _compile(kernels: dict[str, Any], dtype: str) -> None:
+    """Compile some kernels, or load them from the disk; say so where it takes seconds."""
+    folder = _folder()
+    new = folder is None or not any(folder.rglob(f"*.{list(kernels)[-1]}-*.nbi"))
+    start = time.perf_counter()
+    if new:
+        print(f"rnn_parity: compiling {', '.join(kernels)} in {dtype} for this processor", end="", file=sys.stderr)
+        print(" ..." if folder is None else ", once ...", end=" ", file=sys.stderr, flush=True)
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(folder or "")
+    try:
+        for name, function in kernels.items():
+            _compiled[name, dtype] = _in_machine_code(function, dtype, keep=folder is not None)
+    finally:
+        numba.config.CACHE_DIR = before
+    if new:
+        print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr)
+
+
+def _in_machine_code(function: Any, dtype: str, keep: bool) -> Any:
+    if function is products.multiply:
+        kind = types.void(types.CPointer(NUMBERS[dtype]), *[types.int64] * 16)
+        return cfunc(kind, error_model="numpy", cache=keep)(function)
+    if not CHECKED:
+        return cfunc(signature(dtype), error_model="numpy", cache=keep)(function.py_func)
+
+    def checked(first_task: Any, last_task: Any, pointer: Any) -> None:
+        try:
+            function(first_task, last_task, pointer)
+        except Exception:
+            arguments(pointer).failed = 1
+
+    return cfunc(signature(dtype), error_model="numpy")(checked)
+
+
+@cache
+def _folder() -> Path | None:
+    """The folder for code compiled from these sources; None where none can be written, or indices are checked."""
+    if CHECKED:
+        return None
+    sources = hashlib.sha256(numba.__version__.encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        sources.update(path.read_bytes())
+    folder = Path(numba.config.CACHE_DIR or platformdirs.user_cache_dir("rnn-parity")) / sources.hexdigest()[:16]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None

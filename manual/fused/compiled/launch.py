@@ -1,0 +1,244 @@
+"""From tensors to kernels: the sizes of a call, the memory it needs, and its kernels one after the other."""
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import gru, lstm, rnn
+from .arguments import ARGUMENTS, CELLS
+from .kernels import kernel, run
+from .vectors import BYTES
+from .walk import ROWS_AT_ONCE
+from .weights import ROWS_SUMMED
+
+GATES = {"tanh": 1, "relu": 1, "GRU": 3, "LSTM": 4}
+EQUATIONS = {"tanh": rnn, "relu": rnn, "GRU": gru, "LSTM": lstm}
+WEIGHTS = 5  # of a direction
+PARALLEL = 500_000  # multiplications of a call: with fewer, waking a second thread costs more than it saves
+MOST_KEPT = 64 * 2**20  # bytes of a thread's workspace that are kept for its next call
+
+
+class Setup:
+    """What is the same in all calls of a layer with input of one size.
+
+    Args:
+        cell: as that of `Call`.
+        batch_sizes: how many sequences reach each step, never growing.
+        sizes: of the input, the hidden state and what recurs, which is the projection where there is one.
+        directions: one or two.
+        dtype: that is computed in.
+        projected: whether the LSTM has a projection.
+        threads: how many PyTorch has.
+
+    Attributes:
+        tasks: parts of the batch, in each direction, that go through all steps on their own.
+        parallel: whether they go in threads.
+    """
+
+    def __init__(
+        self,
+        cell: str,
+        batch_sizes: Any,
+        sizes: tuple[int, int, int],
+        directions: int,
+        dtype: torch.dtype,
+        projected: bool,
+        threads: int,
+    ) -> None:
+        I, H, R = sizes
+        self.dtype, self.name, self.projected = dtype, str(dtype).removeprefix("torch."), projected
+        T, B = len(batch_sizes), int(batch_sizes[0])
+        self.at = np.concatenate([[0], np.cumsum(batch_sizes)])
+        rows, L, gates = int(self.at[-1]), BYTES // dtype.itemsize, GATES[cell]
+        self.parallel = threads > 1 and directions * rows * gates * H * (I + R) >= PARALLEL
+        blocks = min(B, -(-threads // directions)) if self.parallel else 1
+        self.tasks = directions * blocks
+        self.parallel = self.parallel and self.tasks > 1
+        self.bounds = _bounds(batch_sizes, self.at, blocks)
+        units, recurrent, inputs = (-(-size // L) for size in (H, R, I))
+        self.rows_of_h = rows, directions * R
+        kept = EQUATIONS[cell].KEPT
+        # Numbers of each array: see `arguments` and `packing`.
+        self.kept = directions * units * rows * (kept + projected) * L
+        scratch = self.tasks * ROWS_AT_ONCE * 4 * L
+        self.forward_room = {
+            "panels": directions * units * gates * (I + R + 2) * L,
+            "panels_hr": directions * recurrent * units * L * L * projected,
+            "kept": directions * units * B * (min(kept, 1) * (cell == "LSTM") + projected) * L,
+            "scratch": scratch,
+        }
+        self.backward_room = {
+            "panels": directions * recurrent * units * gates * L * L,
+            "panels_ih": directions * inputs * units * gates * L * L,
+            "panels_hr": directions * units * R * L * projected,
+            "scratch": scratch,
+            "D": directions * units * rows * EQUATIONS[cell].GRADIENTS * L,
+            "dh": rows * directions * R * projected,
+            "carried": directions * units * B * L,
+            "summed": self.tasks * (max(recurrent + inputs, units) + 1) * ROWS_SUMMED * L,
+        }
+        # Tasks of the kernels that fill panels.
+        self.packed = directions * (units + recurrent * projected)
+        self.packed_back = [directions * (recurrent + inputs * x + units * projected) for x in (0, 1)]
+        self.arguments = ARGUMENTS[self.name](
+            cell=CELLS[cell],
+            T=T,
+            B=B,
+            I=I,
+            H=H,
+            R=R,
+            directions=directions,
+            blocks=blocks,
+            projected=projected,
+            at=self.at.ctypes.data,
+            bounds=self.bounds.ctypes.data,
+        )
+
+
+def _bounds(batch_sizes: Any, at: Any, blocks: int) -> Any:
+    """The first sequence of each block, and past the last one their number: as many steps in each, about."""
+    B = batch_sizes[0]
+    if batch_sizes[-1] == B:
+        return np.arange(blocks + 1) * B // blocks
+    lengths = len(batch_sizes) - np.searchsorted(batch_sizes[::-1], np.arange(B), side="right")
+    within = np.searchsorted(np.cumsum(lengths), at[-1] * np.arange(1, blocks) / blocks)
+    return np.concatenate([[0], within, [B]])
+
+
+@lru_cache(maxsize=128)
+def _padded(cell: str, T: int, B: int, *rest: Any) -> Setup:
+    return Setup(cell, np.full(T, B), *rest)
+
+
+def setup_of(cell: str, batch_sizes: Tensor | None, tensors: Sequence[Any], num_states: int) -> Setup:
+    """Return the setup of a call.
+
+    Args:
+        cell: as that of `Call`.
+        batch_sizes: of packed input, None where it is padded.
+        tensors: input, states, and five weights of each direction, None where one is absent.
+        num_states: how many of them are states.
+    """
+    data, weight_hh, weight_hr = tensors[0], tensors[num_states + 2], tensors[num_states + 5]
+    sizes = data.size(-1), weight_hh.size(0) // GATES[cell], weight_hh.size(1)
+    directions = (len(tensors) - 1 - num_states) // WEIGHTS
+    rest = sizes, directions, data.dtype, weight_hr is not None, torch.get_num_threads()
+    if batch_sizes is None:
+        return _padded(cell, data.size(0), data.size(1), *rest)
+    return Setup(cell, batch_sizes.numpy(), *rest)
+
+
+_thread = threading.local()
+
+
+def _workspace(numbers: int, dtype: torch.dtype) -> Tensor:
+    """Return memory for that many numbers, which the thread's next call overwrites.
+
+    It is kept between calls: memory fresh from the system costs as much as a tenth of a training step.
+    """
+    size = numbers * dtype.itemsize
+    held: Tensor | None = getattr(_thread, "workspace", None)
+    if held is None or held.numel() < size:
+        held = torch.empty(size, dtype=torch.uint8)
+        if size <= MOST_KEPT:
+            _thread.workspace = held
+    return held
+
+
+def _place(arguments: Any, room: dict[str, int], setup: Setup) -> Tensor:
+    """Give each array of a walk its place in the workspace, and return that."""
+    workspace = _workspace(sum(room.values()), setup.dtype)
+    begin, size = workspace.data_ptr(), setup.dtype.itemsize
+    for name, numbers in zip(room, accumulate(room.values(), initial=0)):
+        setattr(arguments, name, begin + numbers * size)
+    return workspace
+
+
+def _addresses(tensors: Sequence[Any]) -> Any:
+    return (ctypes.c_int64 * len(tensors))(*(0 if t is None else t.data_ptr() for t in tensors))
+
+
+def _arguments(setup: Setup, tensors: Sequence[Any]) -> tuple[Any, list[Any], Any]:
+    """The arguments that both walks have, the states, and the table of weights, to be held until the kernels are done."""
+    arguments = type(setup.arguments).from_buffer_copy(setup.arguments)
+    num_states = 2 if arguments.cell == CELLS["LSTM"] else 1
+    data, states, weights = tensors[0], tensors[1 : 1 + num_states], _addresses(tensors[1 + num_states :])
+    arguments.multiply = kernel("multiply", setup.name).address
+    arguments.weights = ctypes.addressof(weights)
+    arguments.x = data.data_ptr()
+    arguments.h_0, arguments.c_0 = states[0].data_ptr(), states[-1].data_ptr()
+    return arguments, list(states), weights
+
+
+def forward(setup: Setup, tensors: Sequence[Any], keep: bool) -> tuple[list[Tensor], tuple[Tensor, Tensor]]:
+    """Compute a layer.
+
+    Args:
+        setup: that of the call.
+        tensors: as those of `setup_of`.
+        keep: whether a backward pass may follow.
+
+    Returns:
+        output, as the input, and the final states.
+        what the backward pass needs of it.
+    """
+    arguments, states, _weights = _arguments(setup, tensors)
+    _workspace = _place(arguments, setup.forward_room, setup)
+    data = tensors[0]
+    h = kept = out = data.new_empty(*data.shape[:-1], setup.rows_of_h[1])
+    if keep:
+        h, kept = torch.empty_like(out), data.new_empty(setup.kept)
+        arguments.kept = kept.data_ptr()
+    finals = [torch.empty_like(state) for state in states]
+    arguments.keep = keep
+    arguments.out, arguments.h = out.data_ptr(), h.data_ptr()
+    arguments.h_n, arguments.c_n = finals[0].data_ptr(), finals[-1].data_ptr()
+    run("pack", setup.packed, setup.parallel, arguments)
+    run("forward", setup.tasks, setup.parallel, arguments)
+    return [out, *finals], (h, kept)
+
+
+def backward(
+    setup: Setup,
+    tensors: Sequence[Any],
+    saved: tuple[Tensor, Tensor],
+    needs: Sequence[bool],
+    cotangents: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """Compute the gradients of a layer's tensors.
+
+    Args:
+        setup, tensors: those of the forward pass.
+        saved: what it kept.
+        needs: which gradients are asked for.
+        cotangents: of output and final states, None for zero.
+
+    Returns:
+        the gradients, None where none is asked for.
+    """
+    arguments, states, _weights = _arguments(setup, tensors)
+    _workspace = _place(arguments, setup.backward_room, setup)
+    found = [torch.empty_like(t) if need else None for t, need in zip(tensors, needs, strict=True)]
+    d_x, *d_states = found[: 1 + len(states)]
+    d_weights = _addresses(found[1 + len(states) :])
+    places = _addresses([*saved, *cotangents[:2], cotangents[-1], d_x, d_states[0], d_states[-1]])
+    arguments.keep = True
+    arguments.h, arguments.kept, arguments.d_out, arguments.d_h_n, arguments.d_c_n = places[:5]
+    arguments.d_x, arguments.d_h_0, arguments.d_c_0 = places[5:]
+    arguments.d_weights = ctypes.addressof(d_weights)
+    if len(states) == 1:
+        arguments.d_c_n = arguments.d_c_0 = 0
+    run("pack_backward", setup.packed_back[d_x is not None], setup.parallel, arguments)
+    run("backward", setup.tasks, setup.parallel, arguments)
+    if d_x is not None:
+        run("input_gradients", setup.tasks, setup.parallel, arguments)
+    if any(needs[1 + len(states) :]):
+        run("weight_gradients", setup.tasks, setup.parallel, arguments)
+    return found
