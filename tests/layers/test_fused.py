@@ -14,7 +14,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from rnn_parity import manual
 from rnn_parity.manual import fused
 from rnn_parity.manual.fused import layers
-from rnn_parity.manual.fused.operations import engine, recurrence
+from rnn_parity.manual.fused.compiled import Compiled
+from rnn_parity.manual.fused.operations import Operations, recurrence
 from rnn_parity.tests.layers.rounding import assert_same_digits
 
 KINDS = ["RNN", "GRU", "LSTM"]
@@ -26,9 +27,13 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-@pytest.fixture(autouse=True, params=[0, sys.maxsize], ids=["sigmoid", "tanh"])
-def _way_to_tanh(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recurrence, "BY_SIGMOID", request.param)
+@pytest.fixture(autouse=True, params=["compiled", "sigmoid", "tanh"])
+def _engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute by one engine alone: the compiled one, or PyTorch operations with one of their ways to tanh."""
+    compiled = request.param == "compiled"
+    for kind in KINDS:
+        monkeypatch.setattr(getattr(layers, kind), "engines", (Compiled() if compiled else Operations(),))
+    monkeypatch.setattr(recurrence, "BY_SIGMOID", sys.maxsize if request.param == "tanh" else 0)
 
 
 @pytest.fixture
@@ -48,8 +53,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return call
 
-    monkeypatch.setattr(engine, "run", noted("fused", recurrence.run))
-    monkeypatch.setattr(recurrence.FusedRecurrence, "apply", noted("fused", recurrence.FusedRecurrence.apply))
+    for engine in (Compiled, Operations):
+        monkeypatch.setattr(engine, "run", noted("fused", engine.run))
     monkeypatch.setattr(manual.layers, "Unrolled", noted("step by step", manual.layers.Unrolled))
     return found
 
