@@ -63,16 +63,14 @@ def can_fuse(call: Call) -> bool:
         or torch._C._are_functorch_transforms_active()
         or under_autocast(call.data.device.type)
         or not dtype.is_floating_point
-        or any(not _is_plain(tensor) or tensor.dtype != dtype for tensor in tensors)
+        or any(t.dtype != dtype or t.layout != torch.strided for t in tensors)
+        or any(type(t) not in (Tensor, nn.Parameter) for t in tensors)
+        or (forward_ad._current_level >= 0 and any(map(_is_dual, tensors)))
     )
 
 
-def _is_plain(tensor: Tensor) -> bool:
-    return (
-        type(tensor) in (Tensor, nn.Parameter)
-        and tensor.layout == torch.strided
-        and forward_ad.unpack_dual(tensor).tangent is None  # type: ignore[no-untyped-call]
-    )
+def _is_dual(tensor: Tensor) -> bool:
+    return forward_ad.unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
 
 
 def tracks_gradients(call: Call) -> bool:

@@ -44,16 +44,21 @@ class Compiled:
             return results
         from . import launch  # numba is imported at the first use
 
-        dtype = COMPUTED_IN[call.data.dtype]
-        tensors = prepared([call.data, *call.states, *weights], dtype)
+        with torch.no_grad():
+            tensors = prepared([call.data, *call.states, *weights], COMPUTED_IN[call.data.dtype])
         setup = launch.setup_of(call.cell, call.batch_sizes, tensors, len(call.states))
         results, _ = launch.forward(setup, tensors, keep=False)
-        return results if dtype == call.data.dtype else [t.to(call.data.dtype) for t in results]
+        return stored(results, call.data.dtype)
 
 
-def prepared(tensors: Sequence[Any], dtype: torch.dtype) -> list[Any]:
+def prepared(tensors: Sequence[Any], dtype: torch.dtype) -> Any:
     """Return tensors, None among them, as kernels take them: contiguous, in the dtype that is computed in."""
-    return [None if t is None else t.detach().to(dtype).contiguous() for t in tensors]
+    return [t if t is None or t.dtype == dtype and t.is_contiguous() else t.to(dtype).contiguous() for t in tensors]
+
+
+def stored(tensors: Sequence[Any], dtype: torch.dtype) -> list[Any]:
+    """Return results, None among them, in the dtype of what was given."""
+    return [t if t is None or t.dtype == dtype else t.to(dtype) for t in tensors]
 
 
 class CompiledRecurrence(torch.autograd.Function):
@@ -64,14 +69,13 @@ class CompiledRecurrence(torch.autograd.Function):
         """Compute output and final states, and save what `backward` needs."""
         from . import launch
 
-        stored = inputs[0].dtype
-        tensors = prepared(inputs, COMPUTED_IN[stored])
+        tensors = prepared(inputs, COMPUTED_IN[inputs[0].dtype])
         setup = launch.setup_of(cell, readable.batch_sizes, tensors, readable.num_states)
         results, kept = launch.forward(setup, tensors, keep=True)
         ctx.readable, ctx.setup = readable, setup
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*inputs, *kept)
-        return tuple(t.to(stored) for t in results)
+        return tuple(stored(results, inputs[0].dtype))
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -82,6 +86,6 @@ class CompiledRecurrence(torch.autograd.Function):
         needs = ctx.needs_input_grad[2:]
         if must_be_readable(cotangents):
             return None, None, *readable_gradients(ctx.readable, inputs, needs, cotangents)
-        stored, dtype = inputs[0].dtype, h.dtype
-        found = launch.backward(ctx.setup, prepared(inputs, dtype), (h, kept), needs, prepared(cotangents, dtype))
-        return None, None, *(None if d is None else d.to(stored) for d in found)
+        tensors, cotangents = prepared(inputs, h.dtype), prepared(cotangents, h.dtype)
+        found = launch.backward(ctx.setup, tensors, (h, kept), needs, cotangents)
+        return None, None, *stored(found, inputs[0].dtype)

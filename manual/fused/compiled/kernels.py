@@ -89,7 +89,7 @@ def _compile(kernels: dict[str, Any], dtype: str) -> None:
 
 def _in_machine_code(function: Any, dtype: str, keep: bool) -> Any:
     if function is products.multiply:
-        kind = types.void(types.CPointer(NUMBERS[dtype]), *[types.int64] * 16)
+        kind = types.void(types.CPointer(NUMBERS[dtype]), *[types.int64] * 19)
         return cfunc(kind, error_model="numpy", cache=keep)(function)
     if not CHECKED:
         return cfunc(signature(dtype), error_model="numpy", cache=keep)(function.py_func)

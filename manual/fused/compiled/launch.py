@@ -68,22 +68,26 @@ class Setup:
         # Numbers of each array: see `arguments` and `packing`.
         self.kept = directions * units * rows * (kept + projected) * L
         scratch = self.tasks * ROWS_AT_ONCE * 4 * L
-        self.forward_room = {
-            "panels": directions * units * gates * (I + R + 2) * L,
-            "panels_hr": directions * recurrent * units * L * L * projected,
-            "kept": directions * units * B * (min(kept, 1) * (cell == "LSTM") + projected) * L,
-            "scratch": scratch,
-        }
-        self.backward_room = {
-            "panels": directions * recurrent * units * gates * L * L,
-            "panels_ih": directions * inputs * units * gates * L * L,
-            "panels_hr": directions * units * R * L * projected,
-            "scratch": scratch,
-            "D": directions * units * rows * EQUATIONS[cell].GRADIENTS * L,
-            "dh": rows * directions * R * projected,
-            "carried": directions * units * B * L,
-            "summed": self.tasks * (max(recurrent + inputs, units) + 1) * ROWS_SUMMED * L,
-        }
+        self.forward_room = self._offsets(
+            {
+                "panels": directions * units * gates * (I + R + 2) * L,
+                "panels_hr": directions * recurrent * units * L * L * projected,
+                "kept": directions * units * B * (min(kept, 1) * (cell == "LSTM") + projected) * L,
+                "scratch": scratch,
+            }
+        )
+        self.backward_room = self._offsets(
+            {
+                "panels": directions * recurrent * units * gates * L * L,
+                "panels_ih": directions * inputs * units * gates * L * L,
+                "panels_hr": directions * units * R * L * projected,
+                "scratch": scratch,
+                "D": directions * units * rows * EQUATIONS[cell].GRADIENTS * L,
+                "dh": rows * directions * R * projected,
+                "carried": directions * units * B * L,
+                "summed": self.tasks * (max(recurrent + inputs, units) + 1) * ROWS_SUMMED * L,
+            }
+        )
         # Tasks of the kernels that fill panels.
         self.packed = directions * (units + recurrent * projected)
         self.packed_back = [directions * (recurrent + inputs * x + units * projected) for x in (0, 1)]
@@ -100,6 +104,11 @@ class Setup:
             at=self.at.ctypes.data,
             bounds=self.bounds.ctypes.data,
         )
+
+    def _offsets(self, numbers: dict[str, int]) -> list[tuple[str, int]]:
+        """Where in a workspace each array begins, in bytes, and at last how large that is."""
+        ends = accumulate((count * self.dtype.itemsize for count in numbers.values()), initial=0)
+        return list(zip([*numbers, "end"], ends, strict=True))
 
 
 def _bounds(batch_sizes: Any, at: Any, blocks: int) -> Any:
@@ -138,12 +147,11 @@ def setup_of(cell: str, batch_sizes: Tensor | None, tensors: Sequence[Any], num_
 _thread = threading.local()
 
 
-def _workspace(numbers: int, dtype: torch.dtype) -> Tensor:
-    """Return memory for that many numbers, which the thread's next call overwrites.
+def _workspace(size: int) -> Tensor:
+    """Return that many bytes of memory, which the thread's next call overwrites.
 
     It is kept between calls: memory fresh from the system costs as much as a tenth of a training step.
     """
-    size = numbers * dtype.itemsize
     held: Tensor | None = getattr(_thread, "workspace", None)
     if held is None or held.numel() < size:
         held = torch.empty(size, dtype=torch.uint8)
@@ -152,17 +160,17 @@ def _workspace(numbers: int, dtype: torch.dtype) -> Tensor:
     return held
 
 
-def _place(arguments: Any, room: dict[str, int], setup: Setup) -> Tensor:
+def _place(arguments: Any, room: list[tuple[str, int]], setup: Setup) -> Tensor:
     """Give each array of a walk its place in the workspace, and return that."""
-    workspace = _workspace(sum(room.values()), setup.dtype)
-    begin, size = workspace.data_ptr(), setup.dtype.itemsize
-    for name, numbers in zip(room, accumulate(room.values(), initial=0)):
-        setattr(arguments, name, begin + numbers * size)
+    workspace = _workspace(room[-1][1])
+    begin = workspace.data_ptr()
+    for name, offset in room[:-1]:
+        setattr(arguments, name, begin + offset)
     return workspace
 
 
 def _addresses(tensors: Sequence[Any]) -> Any:
-    return (ctypes.c_int64 * len(tensors))(*(0 if t is None else t.data_ptr() for t in tensors))
+    return (ctypes.c_int64 * len(tensors))(*[0 if t is None else t.data_ptr() for t in tensors])
 
 
 def _arguments(setup: Setup, tensors: Sequence[Any]) -> tuple[Any, list[Any], Any]:

@@ -46,7 +46,9 @@ def _position(context: Any, builder: Any, kinds: Any, values: Any, count: Any) -
     ]
     index += [INT64(0)] * (len(shape) - len(index))
     if CHECKED:
-        for number, size in zip([*index[:-1], builder.sub(builder.add(index[-1], count), INT64(1))], shape, strict=True):
+        for number, size in zip(
+            [*index[:-1], builder.sub(builder.add(index[-1], count), INT64(1))], shape, strict=True
+        ):
             _check(context, builder, number, size)
         _check(context, builder, index[-1], shape[-1])
     position = INT64(0)
@@ -221,6 +223,27 @@ def multiply_rows(typing: Any, sums: Any, place: Any, apart: Any, x: Any) -> Any
 
 
 @intrinsic
+def multiply_panels(typing: Any, sums: Any, place: Any, panel: Any, beside: Any) -> Any:
+    """To each sum of a row add the number at an address times the vector of its panel, `beside` bytes from the next."""
+
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        sums, place, panel, beside = args
+        vector = builder.extract_value(sums, 0).type
+        align = sig.return_type.dtype.dtype.bitwidth // 8
+        number = splat(
+            builder, builder.load(builder.inttoptr(place, vector.element.as_pointer()), align=align), vector.count
+        )
+        found = []
+        for i in range(sig.return_type.count):
+            weights = builder.load(builder.inttoptr(panel, vector.as_pointer()), align=align)
+            found.append(called(builder, "fma", number, weights, builder.extract_value(sums, i)))
+            panel = builder.add(panel, beside)
+        return context.make_tuple(builder, sig.return_type, found)
+
+    return sums(sums, types.int64, types.int64, types.int64), lower
+
+
+@intrinsic
 def store_rows(typing: Any, sums: Any, place: Any, apart: Any) -> Any:
     """Put the sums of a tile to an address, `apart` bytes from each other."""
 
@@ -237,19 +260,19 @@ def store_rows(typing: Any, sums: Any, place: Any, apart: Any) -> Any:
 
 
 @intrinsic
-def vector_at(typing: Any, pointer: Any) -> Any:
-    """The vector at a pointer, or zero in all lanes where it is null."""
-    vector = VECTORS[pointer.dtype]
+def vector_at(typing: Any, place: Any, like: Any) -> Any:
+    """The vector at an address, or zero in all lanes where that is 0, of the type that a pointer has."""
+    vector = VECTORS[like.dtype]
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = context.get_value_type(vector)
         found = cgutils.alloca_once_value(builder, ir.Constant(kind, None))
         with builder.if_then(cgutils.is_not_null(builder, args[0])):
-            place = builder.bitcast(args[0], kind.as_pointer())
+            place = builder.inttoptr(args[0], kind.as_pointer())
             builder.store(builder.load(place, align=vector.dtype.bitwidth // 8), found)
         return builder.load(found)
 
-    return vector(pointer), lower
+    return vector(types.int64, like), lower
 
 
 @intrinsic

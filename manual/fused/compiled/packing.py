@@ -116,10 +116,14 @@ def pack_backward(first, last, pointer):
     for task in range(first, last):
         d, block = task // tasks, task % tasks
         if block < recurrent:
-            columns(call, weight(call, d, W_HH, (gates * call.H, call.R)), block, part(panels, d * recurrent + block), 2)
+            columns(
+                call, weight(call, d, W_HH, (gates * call.H, call.R)), block, part(panels, d * recurrent + block), 2
+            )
         elif block < recurrent + inputs:
             block -= recurrent
-            columns(call, weight(call, d, W_IH, (gates * call.H, call.I)), block, part(panels_ih, d * inputs + block), 0)
+            columns(
+                call, weight(call, d, W_IH, (gates * call.H, call.I)), block, part(panels_ih, d * inputs + block), 0
+            )
         else:
             u = block - recurrent - inputs
             panel = part(Array(call.panels_hr, call.zero, (call.directions * units, call.R, L)), d * units + u)

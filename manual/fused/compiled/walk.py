@@ -146,7 +146,7 @@ def forward_block(call, d, block, task):
         before = t + 1 if d else t - 1
         begun = sequences_at(at, before) if i else 0  # sequences that have a step before this one
         end = min(stop, sequences_at(at, t))
-        for u in range(units):
+        for u in range(0, units, 4 if gates_of(call) == 1 else 1):
             b = start
             while b < end:
                 n = count_from(b, end, begun)
@@ -171,7 +171,10 @@ def forward_block(call, d, block, task):
 
 @jit
 def forward_products(call, arrays, some, u):
-    """W_ih x_t + W_hh h_{t-1} + the biases, gate by gate; for the GRU's n the two apart."""
+    """W_ih x_t + W_hh h_{t-1} + the biases, for all gates of a block; for the GRU's n the two apart.
+
+    The RNN has one gate: here are four blocks instead.
+    """
     I, R, L = call.I, call.R, lanes(call.zero)
     panel = some.d * blocks_of(call.H, call) + u
     x = rows_of(arrays.x, some.row, some.n, 0, I)
@@ -179,15 +182,20 @@ def forward_products(call, arrays, some, u):
         h = rows_of(arrays.h, some.earlier, some.n, some.d * R, R)
     else:
         h = rows_of(arrays.h_0, some.d * call.B + some.b, some.n, 0, R)
-    for g in range(gates_of(call)):
-        W_ih, W_hh = panel_at(arrays.panels, (panel, g), 0, I), panel_at(arrays.panels, (panel, g), I, R)
-        bias, out = panel_at(arrays.panels, (panel, g), I + R, 1), room(arrays.scratch, some, g)
-        if call.cell == GRU and g == 2:
-            product(call, some.n, bias, x, W_ih, NONE, 0, out)
-            bias, out = panel_at(arrays.panels, (panel, g), I + R + 1, 1), room(arrays.scratch, some, 3)
-            product(call, some.n, bias, NONE, 0, h, W_hh, out)
-        else:
-            product(call, some.n, bias, x, W_ih, h, W_hh, out)
+    beside = (I + R + 2) * BYTES
+    start = panel_at(arrays.panels, (panel, 0), I + R, 1)
+    W_ih, W_hh = panel_at(arrays.panels, (panel, 0), 0, I), panel_at(arrays.panels, (panel, 0), I, R)
+    out = room(arrays.scratch, some, 0)
+    if call.cell == LSTM:
+        product(call, some.n, start, x, W_ih, h, W_hh, out, 4, beside)
+    elif call.cell == GRU:
+        product(call, some.n, start, x, W_ih, h, W_hh, out, 2, beside)
+        start, W_ih, W_hh = start + 2 * beside, W_ih + 2 * beside, W_hh + 2 * beside
+        product(call, some.n, start, x, W_ih, NONE, 0, out + 2 * BYTES, 1, 0)
+        product(call, some.n, start + BYTES, NONE, 0, h, W_hh, out + 3 * BYTES, 1, 0)
+    else:
+        wide = min(4, blocks_of(call.H, call) - u)
+        product(call, some.n, start, x, W_ih, h, W_hh, out, wide, beside)
 
 
 @jit
@@ -238,7 +246,7 @@ def project(call, arrays, some, p):
     row = some.row if call.keep else some.b
     q = rows_in_blocks(arrays.kept, units, some.d * units, row, some.n, slots_of(call) - 1, 1)
     panel = panel_at(arrays.panels_hr, (some.d * blocks_of(call.R, call) + p,), 0, units * L)
-    product(call, some.n, 0, q, panel, NONE, 0, room(arrays.scratch, some, 0))
+    product(call, some.n, 0, q, panel, NONE, 0, room(arrays.scratch, some, 0), 1, 0)
     for r in range(some.n):
         store_h(call, arrays, some, r, p, load(arrays.scratch, (some.task, r, 0)))
 
@@ -277,9 +285,11 @@ def gru_forward(call, arrays, some, u):
 
 @jit
 def rnn_forward(call, arrays, some, u):
-    """The RNN's equation for a block of units."""
-    for r in range(some.n):
-        store_h(call, arrays, some, r, u, rnn.forward(load(arrays.scratch, (some.task, r, 0)), call.cell == RELU))
+    """The RNN's equation for up to four blocks of units."""
+    for i in range(min(4, blocks_of(call.H, call) - u)):
+        for r in range(some.n):
+            h = rnn.forward(load(arrays.scratch, (some.task, r, i)), call.cell == RELU)
+            store_h(call, arrays, some, r, u + i, h)
 
 
 @jit
@@ -347,28 +357,32 @@ def backward_block(call, d, block, task):
         border = begun if d else going
         end = min(stop, sequences_at(at, t))
         if call.projected:
-            for p in range(recurrent):
+            for p in range(0, recurrent, 4):
                 b = start
                 while b < end:
                     n = count_from(b, end, border)
                     some = Some(d, b, n, get(at, (t,)) + b, -1, task)
-                    gradients_of_projected(call, arrays, gradients, some, get(at, (after,)) + b if b < going else -1, p)
+                    later = get(at, (after,)) + b if b < going else -1
+                    gradients_of_projected(call, arrays, gradients, some, later, p, min(4, recurrent - p))
                     b += n
-        for u in range(units):
+        for u in range(0, units, 4):
+            wide = min(4, units - u)
             b = start
             while b < end:
                 n = count_from(b, end, border)
                 some = Some(d, b, n, get(at, (t,)) + b, get(at, (before,)) + b if b < begun else -1, task)
                 if call.projected:
-                    gradients_before_projection(call, arrays, gradients, some, u)
+                    gradients_before_projection(call, arrays, gradients, some, u, wide)
                 else:
-                    gradients_from_after(call, arrays, gradients, some, get(at, (after,)) + b if b < going else -1, u)
-                if call.cell == LSTM:
-                    lstm_backward(call, arrays, gradients, some, u)
-                elif call.cell == GRU:
-                    gru_backward(call, arrays, gradients, some, u)
-                else:
-                    rnn_backward(call, arrays, gradients, some, u)
+                    later = get(at, (after,)) + b if b < going else -1
+                    gradients_from_after(call, arrays, gradients, some, later, u, wide)
+                for i_u in range(wide):
+                    if call.cell == LSTM:
+                        lstm_backward(call, arrays, gradients, some, u + i_u, i_u)
+                    elif call.cell == GRU:
+                        gru_backward(call, arrays, gradients, some, u + i_u, i_u)
+                    else:
+                        rnn_backward(call, arrays, gradients, some, u + i_u, i_u)
                 b += n
         b = max(start, begun)
         while b < end:  # those that begin at this step
@@ -392,48 +406,53 @@ def start_carrying(call, gradients, d, start, end):
 
 
 @jit
-def recurrent_product(call, arrays, gradients, some, row, q):
-    """W_hh^T D for the rows from one on and a block of features, into scratch."""
+def recurrent_product(call, arrays, gradients, some, row, q, wide):
+    """W_hh^T D for the rows from one on and some blocks of features, into scratch."""
     units, gates, L = blocks_of(call.H, call), gates_of(call), lanes(call.zero)
     D = rows_in_blocks(gradients.D, units, some.d * units, row, some.n, 0, gates)
     panel = panel_at(arrays.panels, (some.d * blocks_of(call.R, call) + q, 0), 0, units * gates * L)
-    product(call, some.n, 0, D, panel, NONE, 0, room(arrays.scratch, some, 0))
+    beside = units * gates * L * BYTES
+    product(call, some.n, 0, D, panel, NONE, 0, room(arrays.scratch, some, 0), wide, beside)
 
 
 @jit
-def gradients_from_after(call, arrays, gradients, some, later, q):
-    """dL/dh_t of a block of features, into scratch: from the step after and from the output, or the final state."""
+def gradients_from_after(call, arrays, gradients, some, later, q, wide):
+    """dL/dh_t of some blocks of features, into scratch: from the step after and the output, or the final state."""
     R, L = call.R, lanes(call.zero)
     if later >= 0:
-        recurrent_product(call, arrays, gradients, some, later, q)
-    for r in range(some.n):
-        x = zeros(call.zero)
-        if later >= 0:
-            x = load(arrays.scratch, (some.task, r, 0))
-        elif call.d_h_n:
-            x = load_part(gradients.d_h_n, (some.d * call.B + some.b + r, L * q), R - L * q)
-        if call.d_out:
-            x = x + load_part(gradients.d_out, (some.row + r, some.d * R + L * q), R - L * q)
-        store(arrays.scratch, (some.task, r, 0), x)
+        recurrent_product(call, arrays, gradients, some, later, q, wide)
+    for i in range(wide):
+        column = L * (q + i)
+        for r in range(some.n):
+            x = zeros(call.zero)
+            if later >= 0:
+                x = load(arrays.scratch, (some.task, r, i))
+            elif call.d_h_n:
+                x = load_part(gradients.d_h_n, (some.d * call.B + some.b + r, column), R - column)
+            if call.d_out:
+                x = x + load_part(gradients.d_out, (some.row + r, some.d * R + column), R - column)
+            store(arrays.scratch, (some.task, r, i), x)
 
 
 @jit
-def gradients_of_projected(call, arrays, gradients, some, later, p):
-    """dL/dh_t of a block of projected features, which W_hr's own gradient needs, too."""
+def gradients_of_projected(call, arrays, gradients, some, later, p, wide):
+    """dL/dh_t of some blocks of projected features, which W_hr's own gradient needs, too."""
     R, L = call.R, lanes(call.zero)
-    gradients_from_after(call, arrays, gradients, some, later, p)
-    for r in range(some.n):
-        x = load(arrays.scratch, (some.task, r, 0))
-        store_part(gradients.dh, (some.row + r, some.d * R + L * p), x, R - L * p)
+    gradients_from_after(call, arrays, gradients, some, later, p, wide)
+    for i in range(wide):
+        column = L * (p + i)
+        for r in range(some.n):
+            x = load(arrays.scratch, (some.task, r, i))
+            store_part(gradients.dh, (some.row + r, some.d * R + column), x, R - column)
 
 
 @jit
-def gradients_before_projection(call, arrays, gradients, some, u):
-    """W_hr^T dL/dh_t for a block of units, into scratch."""
+def gradients_before_projection(call, arrays, gradients, some, u, wide):
+    """W_hr^T dL/dh_t for some blocks of units, into scratch."""
     R = call.R
     dh = rows_of(gradients.dh, some.row, some.n, some.d * R, R)
     panel = panel_at(arrays.panels_hr, (some.d * blocks_of(call.H, call) + u,), 0, R)
-    product(call, some.n, 0, dh, panel, NONE, 0, room(arrays.scratch, some, 0))
+    product(call, some.n, 0, dh, panel, NONE, 0, room(arrays.scratch, some, 0), wide, R * BYTES)
 
 
 @jit
@@ -443,7 +462,7 @@ def store_D(call, gradients, block, row, slot, x, n):
 
 
 @jit
-def lstm_backward(call, arrays, gradients, some, u):
+def lstm_backward(call, arrays, gradients, some, u, i):
     """The LSTM's gradients for a block of units."""
     H, L = call.H, lanes(call.zero)
     block, n = some.d * blocks_of(H, call) + u, H - L * u
@@ -461,7 +480,7 @@ def lstm_backward(call, arrays, gradients, some, u):
             load(kept, (block, row, lstm.O)),
             load(kept, (block, row, lstm.C)),
             c_prev,
-            load(arrays.scratch, (some.task, r, 0)),
+            load(arrays.scratch, (some.task, r, i)),
             load(carried, (block, some.b + r)),
         )
         store(carried, (block, some.b + r), dc_prev)
@@ -472,7 +491,7 @@ def lstm_backward(call, arrays, gradients, some, u):
 
 
 @jit
-def gru_backward(call, arrays, gradients, some, u):
+def gru_backward(call, arrays, gradients, some, u, i):
     """The GRU's gradients for a block of units."""
     H, L = call.H, lanes(call.zero)
     block, n = some.d * blocks_of(H, call) + u, H - L * u
@@ -485,7 +504,7 @@ def gru_backward(call, arrays, gradients, some, u):
             load(kept, (block, row, gru.N)),
             load(kept, (block, row, gru.M)),
             h_before(call, arrays, some, r, u),
-            load(arrays.scratch, (some.task, r, 0)) + load(carried, (block, some.b + r)),
+            load(arrays.scratch, (some.task, r, i)) + load(carried, (block, some.b + r)),
         )
         store(carried, (block, some.b + r), dh_z)
         store_D(call, gradients, block, row, 0, dm, n)
@@ -495,14 +514,14 @@ def gru_backward(call, arrays, gradients, some, u):
 
 
 @jit
-def rnn_backward(call, arrays, gradients, some, u):
+def rnn_backward(call, arrays, gradients, some, u, i):
     """The RNN's gradients for a block of units."""
     H, L = call.H, lanes(call.zero)
     block, n = some.d * blocks_of(H, call) + u, H - L * u
     for r in range(some.n):
         row = some.row + r
         h = load_part(arrays.h, (row, some.d * H + L * u), n)
-        da = rnn.backward(h, load(arrays.scratch, (some.task, r, 0)), call.cell == RELU)
+        da = rnn.backward(h, load(arrays.scratch, (some.task, r, i)), call.cell == RELU)
         store_D(call, gradients, block, row, 0, da, n)
 
 
@@ -514,7 +533,7 @@ def gradients_of_initial(call, arrays, gradients, some):
     if call.d_h_0:
         d_h_0 = Array(call.d_h_0, call.zero, (call.directions * B, R))
         for q in range(blocks_of(R, call)):
-            recurrent_product(call, arrays, gradients, some, some.row, q)
+            recurrent_product(call, arrays, gradients, some, some.row, q, 1)
             for r in range(some.n):
                 x = load(arrays.scratch, (some.task, r, 0))
                 if call.cell == GRU:
@@ -550,7 +569,7 @@ def input_gradients(first_task, last_task, pointer):
                     # The GRU's D has the gradient of the recurrent product before those of W_ih x + b_ih.
                     given = rows_in_blocks(D, units, d * units, row, n, 1 if call.cell == GRU else 0, gates)
                     panel = panel_at(panels, (d * inputs + k,), 0, units * gates * L)
-                    product(call, n, 0, given, panel, NONE, 0, room(scratch, some, 0))
+                    product(call, n, 0, given, panel, NONE, 0, room(scratch, some, 0), 1, 0)
                     for r in range(n):
                         x = load(scratch, (task, r, 0))
                         if d:

@@ -162,7 +162,7 @@ def add_product(call, task, columns, n, count, panel, out, row, column, more):
     scratch = Array(call.scratch, call.zero, (call.directions * call.blocks, ROWS_AT_ONCE, 4, L))
     rows = Rows(address(columns, (0, 0), (n - 1, L - 1)), itemsize(columns), BYTES, n, 1, 0)
     place = address(scratch, (task, 0, 0, 0), (task, count - 1, 0, L - 1))
-    product(call, count, 0, rows, address(panel, (0, 0), (n - 1, L - 1)), NONE, 0, place)
+    product(call, count, 0, rows, address(panel, (0, 0), (n - 1, L - 1)), NONE, 0, place, 1, 0)
     width = out.shape[1] - column
     for i in range(count):
         x = load(scratch, (task, i, 0))
