@@ -74,26 +74,28 @@ class Arguments32(ctypes.Structure):
     """The arguments of a kernel in float32, as its field `zero` tells it."""
 
     name = "float32"
-    _fields_ = [("zero", ctypes.c_float), *((name, ctypes.c_int64) for name in (*SIZES, *ADDRESSES))]  # noqa: RUF012
+    _fields_ = [("zero", ctypes.c_float), *((name, ctypes.c_int64) for name in (*SIZES, *ADDRESSES))]
 
 
 class Arguments64(ctypes.Structure):
     """The arguments of a kernel in float64."""
 
     name = "float64"
-    _fields_ = [("zero", ctypes.c_double), *((name, ctypes.c_int64) for name in (*SIZES, *ADDRESSES))]  # noqa: RUF012
+    _fields_ = [("zero", ctypes.c_double), *((name, ctypes.c_int64) for name in (*SIZES, *ADDRESSES))]
 
 
 ARGUMENTS = {"float32": Arguments32, "float64": Arguments64}
-
-
-NUMBERS = {"float32": types.float32, "float64": types.float64}
 
 
 def signature(name: str) -> Any:
     """The type of a kernel for one dtype: what PyTorch's pool calls with a range of tasks and the arguments."""
     record = from_dtype(dtype(ARGUMENTS[name]))
     return types.void(types.int64, types.int64, types.CPointer(record))
+
+
+def multiply_signature(name: str) -> Any:
+    """The type of `products.multiply` for one dtype, which its first argument tells."""
+    return types.void(types.CPointer(getattr(types, name)), *[types.int64] * 19)
 
 
 @jit

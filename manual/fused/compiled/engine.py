@@ -31,7 +31,7 @@ class Compiled:
     """The engine of compiled kernels, for the CPU: see `Engine`."""
 
     def takes(self, call: Call) -> bool:
-        """Whether it can compute this call: on the CPU, in a dtype that it knows, where there is anything to compute."""
+        """Whether it can compute this call: on the CPU, in a dtype that it knows, with anything to compute."""
         data = call.data
         return data.device.type == "cpu" and data.dtype in COMPUTED_IN and data.numel() > 0 and is_installed()
 
@@ -53,7 +53,7 @@ class Compiled:
 
 def prepared(tensors: Sequence[Any], dtype: torch.dtype) -> Any:
     """Return tensors, None among them, as kernels take them: contiguous, in the dtype that is computed in."""
-    return [t if t is None or t.dtype == dtype and t.is_contiguous() else t.to(dtype).contiguous() for t in tensors]
+    return [t if t is None or (t.dtype == dtype and t.is_contiguous()) else t.to(dtype).contiguous() for t in tensors]
 
 
 def stored(tensors: Sequence[Any], dtype: torch.dtype) -> list[Any]:

@@ -16,21 +16,23 @@ from typing import Any
 
 import numba
 import platformdirs
-from numba import cfunc, types
+from numba import cfunc
+from numba.core import config
 
-from . import packing, products, walk, weights
-from .arguments import NUMBERS, arguments, signature
+from . import backward, forward, packing, products, weights
+from .arguments import arguments, multiply_signature, signature
 from .memory import CHECKED
 from .threads import run_tasks
 
 # Those of one pass are compiled together.
-FORWARD = {"multiply": products.multiply, "pack": packing.pack, "forward": walk.forward}
+FORWARD = {"multiply": products.multiply, "pack": packing.pack, "forward": forward.forward}
 BACKWARD = {
     "pack_backward": packing.pack_backward,
-    "backward": walk.backward,
-    "input_gradients": walk.input_gradients,
+    "backward": backward.backward,
+    "input_gradients": backward.input_gradients,
     "weight_gradients": weights.weight_gradients,
 }
+settings: Any = config  # numba's own, which it reads from its environment variables
 _compiled: dict[tuple[str, str], Any] = {}
 _lock = threading.Lock()
 
@@ -76,20 +78,20 @@ def _compile(kernels: dict[str, Any], dtype: str) -> None:
     if new:
         print(f"rnn_parity: compiling {', '.join(kernels)} in {dtype} for this processor", end="", file=sys.stderr)
         print(" ..." if folder is None else ", once ...", end=" ", file=sys.stderr, flush=True)
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(folder or "")
+    before = settings.CACHE_DIR
+    settings.CACHE_DIR = str(folder or "")
     try:
         for name, function in kernels.items():
             _compiled[name, dtype] = _in_machine_code(function, dtype, keep=folder is not None)
     finally:
-        numba.config.CACHE_DIR = before
+        settings.CACHE_DIR = before
     if new:
         print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr)
 
 
 def _in_machine_code(function: Any, dtype: str, keep: bool) -> Any:
     if function is products.multiply:
-        kind = types.void(types.CPointer(NUMBERS[dtype]), *[types.int64] * 19)
+        kind = multiply_signature(dtype)
         return cfunc(kind, error_model="numpy", cache=keep)(function)
     if not CHECKED:
         return cfunc(signature(dtype), error_model="numpy", cache=keep)(function.py_func)
@@ -111,7 +113,7 @@ def _folder() -> Path | None:
     sources = hashlib.sha256(numba.__version__.encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         sources.update(path.read_bytes())
-    folder = Path(numba.config.CACHE_DIR or platformdirs.user_cache_dir("rnn-parity")) / sources.hexdigest()[:16]
+    folder = Path(settings.CACHE_DIR or platformdirs.user_cache_dir("rnn-parity")) / sources.hexdigest()[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -174,7 +174,7 @@ def _addresses(tensors: Sequence[Any]) -> Any:
 
 
 def _arguments(setup: Setup, tensors: Sequence[Any]) -> tuple[Any, list[Any], Any]:
-    """The arguments that both walks have, the states, and the table of weights, to be held until the kernels are done."""
+    """The arguments that both walks have, the states, and the table of weights, which must outlive the kernels."""
     arguments = type(setup.arguments).from_buffer_copy(setup.arguments)
     num_states = 2 if arguments.cell == CELLS["LSTM"] else 1
     data, states, weights = tensors[0], tensors[1 : 1 + num_states], _addresses(tensors[1 + num_states :])

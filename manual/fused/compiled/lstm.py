@@ -7,7 +7,7 @@ from .functions import sigmoid, tanh
 from .memory import jit
 from .vectors import fma
 
-C, I, F, G, O, Q = 0, 1, 2, 3, 4, 5  # noqa: E741
+C, I, F, G, O, Q = 0, 1, 2, 3, 4, 5
 KEPT = 5
 GRADIENTS = 4
 

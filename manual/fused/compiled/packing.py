@@ -86,11 +86,11 @@ def pack_projection(call, d, p):
 @jit
 def transpose(W, row, count, column, K, panel, first):
     """Put some rows of W, K numbers from a column on, into the lanes of a panel; zero into the lanes left."""
-    L = panel.shape[1]
-    for k_0 in range(0, K, L):  # so few columns at a time that the rows' lines stay in the cache
-        for lane in range(L):
-            for k in range(k_0, min(k_0 + L, K)):
-                put(panel, (first + k, lane), get(W, (row + lane, column + k)) if lane < count else 0 * W.like)
+    for k in range(K):
+        for lane in range(count):
+            put(panel, (first + k, lane), get(W, (row + lane, column + k)))
+        for lane in range(count, panel.shape[1]):
+            put(panel, (first + k, lane), 0)
 
 
 @jit

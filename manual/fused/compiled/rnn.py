@@ -21,7 +21,10 @@ def forward(a, is_relu):
 
 @jit
 def backward(h, dh, is_relu):
-    """da_t = dh_t (1 - h_t^2), or dh_t where h_t > 0 and 0 elsewhere; then dh_{t-1} = W_hh^T da_t + dL/doutput_{t-1}."""
+    """da_t = dh_t (1 - h_t^2), or dh_t where h_t > 0 and 0 elsewhere.
+
+    dh_{t-1} = W_hh^T da_t + dL/doutput_{t-1}
+    """
     if is_relu:
         return where_less(0.0, h, dh, where_less(h, 1.0, 0.0, dh))  # as h of NaN lets dh pass
     return dh * (1 - h * h)

@@ -110,7 +110,7 @@ def magnitude(typing: Any, x: Any) -> Any:
 
 @intrinsic
 def with_sign(typing: Any, x: Any, sign: Any) -> Any:
-    """|x| with the sign of another vector."""
+    """|x| with the sign of another vector, or of a number."""
     return x(x, x), lambda context, builder, sig, args: called(builder, "copysign", *args)
 
 
@@ -125,18 +125,18 @@ def where_less(typing: Any, x: Any, bound: Any, then: Any, otherwise: Any) -> An
     return vector(vector, vector, vector, vector), lower
 
 
-@intrinsic
-def exponent(typing: Any, n: Any) -> Any:
-    """2^n, from n + 1.5 * 2^m where the mantissa has m bits: a sum whose last bits are those of the whole number n."""
+@intrinsic(prefer_literal=True)
+def exponent(typing: Any, n: Any, more: Any) -> Any:
+    """2^(n + more) for a constant, from n + 1.5 * 2^m where the mantissa has m bits: its last bits are those of n."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         integer, mantissa = LAYOUT[sig.return_type.dtype]
         bits = ir.VectorType(integer, sig.return_type.lanes)
-        one = (2 ** (integer.width - 2 - mantissa) - 1) << mantissa  # the bits of 1.0
+        one = (2 ** (integer.width - 2 - mantissa) - 1 + more.literal_value) << mantissa  # the bits of 2^more
         shifted = builder.shl(builder.bitcast(args[0], bits), ir.Constant(bits, [mantissa] * bits.count))
         return builder.bitcast(builder.add(shifted, ir.Constant(bits, [one] * bits.count)), args[0].type)
 
-    return n(n), lower
+    return n(n, more), lower
 
 
 def first_lanes(builder: Any, lanes: int, n: Any) -> Any:

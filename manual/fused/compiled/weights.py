@@ -4,8 +4,8 @@ dL/dW_ih = D_ih^T x          dL/db_ih = sum of the rows of D_ih
 dL/dW_hh = D_hh^T h_prev     dL/db_hh = sum of the rows of D_hh     dL/dW_hr = dh^T q
 
 D_ih are the gradients of W_ih x + b_ih at all steps, a row for each step of each sequence, D_hh those of
-W_hh h_prev + b_hh. Each thread computes some rows of the weights, and for these sums all rows of D in one order, so that
-no digit depends on how many threads there are.
+W_hh h_prev + b_hh. Each thread computes some rows of the weights, and for these sums all rows of D in one order: no
+digit depends on how many threads there are.
 """
 
 from .arguments import GRU, arguments, blocks_of, gates_of, gradients_of, rows_of_all, sequences_at, slots_of, steps
@@ -15,7 +15,7 @@ from .products import NONE, Rows, product
 from .vectors import BYTES, lanes
 from .walk import ROWS_AT_ONCE
 
-ROWS_SUMMED = 256  # at once: so many rows of a panel stay in the cache
+ROWS_SUMMED = 192  # at once: so many rows of a panel stay in the cache
 
 
 @jit
@@ -40,7 +40,7 @@ def panels_of(call):
 def weight_gradients(first_task, last_task, pointer):
     """Compute the gradients of some of the weights: those of a part of the units of a direction in each task."""
     call = arguments(pointer)
-    T, I, H, R, L = call.T, call.I, call.H, call.R, lanes(call.zero)
+    H, L = call.H, lanes(call.zero)
     rows = rows_of_all(call)
     units, count = blocks_of(H, call), panels_of(call)
     tasks = call.directions * call.blocks
