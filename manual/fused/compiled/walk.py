@@ -62,7 +62,7 @@ class Some(NamedTuple):
 
 @jit
 def count_from(b, end, border):
-    """How many sequences to take at once from b on: all before a border or all beyond it, in parts of about one size."""
+    """How many sequences to take at once from b on: all before a border or all beyond it, in parts of like size."""
     count = (border if b < border < end else end) - b
     parts = (count + ROWS_AT_ONCE - 1) // ROWS_AT_ONCE
     return (count + parts - 1) // parts
