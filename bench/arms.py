@@ -18,9 +18,15 @@ from rnn_parity.manual.fused import Checkpointed
 
 KINDS = ("RNN", "GRU", "LSTM")
 STEPS = ("forward", "training")
-# Where each layer comes from; per-sample is the RNN with a product for each sample, compiled is manual compiled.
-MODULES = {"builtin": "torch.nn", "manual": "rnn_parity.manual", "fused": "rnn_parity.manual.fused"}
-ARMS = (*MODULES, "per-sample", "compiled")
+# Where each layer comes from; operations are the fused layers on PyTorch operations alone.
+MODULES = {
+    "builtin": "torch.nn",
+    "manual": "rnn_parity.manual",
+    "operations": "rnn_parity.manual.fused.on_operations",
+    "fused": "rnn_parity.manual.fused",
+}
+# per-sample is the RNN with a product for each sample, compiled is manual compiled, onnxruntime is ONNX's operators.
+ARMS = (*MODULES, "per-sample", "compiled", "onnxruntime")
 
 
 class Shape(NamedTuple):
@@ -42,6 +48,7 @@ SHAPES = [
     Shape(32, 35, 28, 256),
     Shape(32, 35, 28, 512),
 ]
+STREAM = Shape(1, 1000, 28, 128)
 # The one shape that is compiled: the loop is unrolled, so that compiling takes longer with every step.
 COMPILED_SHAPE = Shape(64, 4, 28, 64)
 COMPILE_SECONDS = 30  # a layer that takes longer to compile is left out
@@ -58,6 +65,7 @@ class Setting:
         num_layers: as that of torch.nn.
         bidirectional: as that of torch.nn.
         packed: whether the input is packed, its lengths spread evenly from 1 to T.
+        proj_size: as that of torch.nn.
         tf32: whether float32 products may be taken in TF32, on CUDA.
         graph: whether the call is captured as a CUDA graph and replayed.
     """
@@ -68,6 +76,7 @@ class Setting:
     num_layers: int = 1
     bidirectional: bool = False
     packed: bool = False
+    proj_size: int = 0
     tf32: bool = False
     graph: bool = False
 
@@ -80,10 +89,17 @@ class Setting:
             self.kind,
             self.dtype * (self.dtype != "float32"),
             "packed" * self.packed,
+            f"projection {self.proj_size}" * (self.proj_size > 0),
             "TF32" * self.tf32,
             "graph" * self.graph,
         ]
         return " ".join(filter(None, options))
+
+    @property
+    def lengths(self) -> Tensor:
+        """Steps of each sequence, the longest first."""
+        B, T = self.shape[:2]
+        return torch.linspace(T, 1, B).round().long() if self.packed else torch.full((B,), T)
 
     def __str__(self) -> str:
         return f"{self.name} {self.shape}"
@@ -98,7 +114,7 @@ class OutOfTime(BaseException):
 
 
 class Arm(NamedTuple):
-    """One implementation: what maps the input to the output's data, and the parameters it trains."""
+    """One implementation: what maps the input to the output's data, and the parameters it trains, if it does."""
 
     run: Callable[[Any], Tensor]
     parameters: list[nn.Parameter]
@@ -108,6 +124,7 @@ def make_layer(arm: str, setting: Setting, device: str) -> nn.Module:
     """Build the layer of one of `MODULES`, with the weights that all arms of a setting share."""
     torch.manual_seed(0)
     options: dict[str, Any] = {"num_layers": setting.num_layers, "bidirectional": setting.bidirectional}
+    options |= {"proj_size": setting.proj_size} if setting.proj_size else {}
     reference = getattr(nn, setting.kind)(setting.shape.I, setting.shape.H, **options)
     layer: nn.Module = getattr(import_module(MODULES[arm]), setting.kind)(setting.shape.I, setting.shape.H, **options)
     layer.load_state_dict(reference.state_dict())
@@ -127,6 +144,8 @@ def make_arm(arm: str, setting: Setting, device: str) -> Arm:
     """
     if arm == "per-sample":
         return per_sample(setting, device)
+    if arm == "onnxruntime":
+        return onnxruntime(setting, device)
     layer: Any = make_layer({"compiled": "manual", "checkpointed": "fused"}.get(arm, arm), setting, device)
     parameters = list(layer.parameters())
     if arm == "compiled":
@@ -147,6 +166,16 @@ def per_sample(setting: Setting, device: str) -> Arm:
     return Arm(lambda x: manual.rnn_forward_per_sample(x, h_0, W_ih, W_hh, b_ih, b_hh)[0], parameters)
 
 
+def onnxruntime(setting: Setting, device: str) -> Arm:
+    if setting.packed or device != "cpu":
+        raise LeftOut("its operators are called with padded input, on the CPU")
+    try:
+        from rnn_parity.bench.onnx_model import make_run
+    except ModuleNotFoundError as error:
+        raise LeftOut(f"needs {error.name}: pip install 'rnn-parity[bench]'") from error
+    return Arm(make_run(make_layer("builtin", setting, device), setting), [])
+
+
 def data_of(sequences: Tensor | PackedSequence) -> Tensor:
     return sequences.data if isinstance(sequences, PackedSequence) else sequences
 
@@ -155,17 +184,22 @@ def make_input(setting: Setting, device: str) -> tuple[Any, Tensor]:
     """Draw the input and the cotangent of the output, both packed where the setting says so."""
     B, T, I, H = setting.shape  # noqa: E741
     generator = torch.Generator().manual_seed(1)
-    sizes = I, H * (2 if setting.bidirectional else 1)
+    sizes = I, (setting.proj_size or H) * (2 if setting.bidirectional else 1)
     x, cotangent = (torch.randn(T, B, size, generator=generator).to(getattr(torch, setting.dtype)) for size in sizes)
     if not setting.packed:
         return x.to(device), cotangent.to(device)
-    lengths = torch.linspace(T, 1, B).round().long()
-    packed, packed_cotangent = (pack_padded_sequence(s.to(device), lengths) for s in (x, cotangent))
+    packed, packed_cotangent = (pack_padded_sequence(s.to(device), setting.lengths) for s in (x, cotangent))
     return packed, packed_cotangent.data
 
 
 def make_call(step: str, arm: Arm, x: Any, cotangent: Tensor) -> Callable[[], list[Tensor]]:
-    """Return what is timed: the output without a graph, or the output and the gradient of every parameter."""
+    """Return what is timed: the output without a graph, or the output and the gradient of every parameter.
+
+    Raises:
+        LeftOut: a training step of an arm that trains nothing.
+    """
+    if step == "training" and not arm.parameters:
+        raise LeftOut("computes no gradients")
 
     def forward() -> list[Tensor]:
         with torch.no_grad():

@@ -4,7 +4,8 @@
 
 writes `compare.json` and the pictures into `benchmarks/` and prints the table. In each round every arm runs once, in
 the next in reverse order; a ratio to the built-in is the median over the rounds, with its 95 % interval. Before an
-arm is timed its results are held against the built-in's.
+arm is timed its results are held against the built-in's. All is done with as many threads as PyTorch takes by itself,
+and the table again with one.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from rnn_parity.bench.arms import (
     MODULES,
     SHAPES,
     STEPS,
+    STREAM,
     LeftOut,
     OutOfTime,
     Setting,
@@ -46,6 +48,7 @@ from rnn_parity.bench.arms import (
     products,
     time_limit,
 )
+from rnn_parity.bench.limit import limit
 from rnn_parity.bench.long import measure_long
 from rnn_parity.bench.memory import peak_bytes
 from rnn_parity.bench.pictures import draw
@@ -59,6 +62,7 @@ SCATTERED = "RNN module weights are not part of single contiguous chunk of memor
 HIDDEN = (16, 64, 128, 256, 512)  # swept at B64 T28 I28
 BATCH = (1, 8, 64, 256)  # swept at T28 I28 H64
 LONG = (64, 256, 1024, 4096)
+MNIST: Literal["mnist", "digits"] = "mnist"  # the data of the epoch
 
 
 def settings(device: str) -> list[Setting]:
@@ -69,17 +73,22 @@ def settings(device: str) -> list[Setting]:
             Setting(kind, shape, dtype, tf32=tf32, graph=graph)
             for (dtype, tf32), graph, kind, shape in product(precisions, (False, True), KINDS, SHAPES)
         ] + [*(Setting(kind, COMPILED_SHAPE) for kind in KINDS), *variants()]
-    return [Setting(kind, shape) for kind in KINDS for shape in [*SHAPES, COMPILED_SHAPE]] + variants()
+    return [
+        *(Setting(kind, shape) for kind in KINDS for shape in [*SHAPES, COMPILED_SHAPE, STREAM]),
+        *variants(),
+        Setting("LSTM", SHAPES[1], dtype="bfloat16"),
+    ]
 
 
 def variants() -> list[Setting]:
     """Return the settings that are no plain float32 layer of one direction."""
     small, middle = SHAPES[1], SHAPES[2]
     return [
-        *(Setting(kind, middle, bidirectional=True) for kind in ("RNN", "GRU")),
+        *(Setting(kind, middle, bidirectional=True) for kind in KINDS),
         Setting("LSTM", middle, num_layers=2, bidirectional=True),
         *(Setting(kind, small, dtype="float64") for kind in KINDS),
         *(Setting(kind, small, packed=True) for kind in KINDS),
+        Setting("LSTM", small, proj_size=32),
     ]
 
 
@@ -149,7 +158,8 @@ def measure(setting: Setting, step: str, arms: Sequence[str], device: str, secon
 
     Returns:
         The setting, and for each arm its median time, its ratio to the built-in's with the interval's ends, the number
-        of rounds and, in training, the bytes at its peak; and what became of the arms that were not timed.
+        of rounds and, in training, the bytes at its peak; the limit on the CPU; and what became of the arms that were
+        not timed.
     """
     with products(setting.tf32), warnings.catch_warnings():
         warnings.filterwarnings("ignore", SCATTERED)
@@ -169,7 +179,8 @@ def measure(setting: Setting, step: str, arms: Sequence[str], device: str, secon
     }
     described = {**vars(setting), "shape": setting.shape._asdict(), "name": setting.name}
     beside = {"left_out": calls.left_out, "wrong": calls.wrong, "said": calls.said}
-    return {"setting": described, "step": step, "arms": found, **beside}
+    within = {"threads": torch.get_num_threads(), "limit": limit(setting, step) if device == "cpu" else None}
+    return {"setting": described, "step": step, **within, "arms": found, **beside}
 
 
 def few() -> list[Setting]:
@@ -178,7 +189,12 @@ def few() -> list[Setting]:
 
 
 def run(
-    device: str, arms: Sequence[str], seconds: float, lengths: Sequence[int], quick: bool = False
+    device: str,
+    arms: Sequence[str],
+    seconds: float,
+    lengths: Sequence[int],
+    threads: Sequence[int] = (1,),
+    quick: bool = False,
 ) -> dict[str, Any]:
     """Measure everything.
 
@@ -187,19 +203,23 @@ def run(
         arms: of `ARMS`, "builtin" first.
         seconds: for all rounds together; what surrounds them comes on top.
         lengths: steps of the long sequences.
-        quick: measure some of it: few shapes, no long sequences.
+        threads: how many to compute with; what is not in the table is measured with the first number alone.
+        quick: measure some of it: few shapes, no long sequences, no epoch.
     """
     start = time.perf_counter()
     swept_arms = [name for name in arms if name in MODULES]
     chosen, kinds = (few(), ()) if quick else (settings(device), KINDS)
-    todo = [(setting, step, arms) for setting in chosen for step in STEPS]
-    listed = {setting for setting, _, _ in todo}
-    todo += [(setting, "training", swept_arms) for setting in sweeps() if setting not in listed and not quick]
+    first, *others = threads
+    todo = [(first, setting, step, arms) for setting in chosen for step in STEPS]
+    swept = [setting for setting in sweeps() if setting not in chosen and not quick]
+    todo += [(first, setting, "training", swept_arms) for setting in swept]
+    todo += [(count, setting, step, arms) for count in others for setting in chosen for step in STEPS]
     share = seconds / (len(todo) + 10 * len(kinds))  # a long sequence is worth ten settings
-    timings = [
-        measure(setting, step, chosen, device, share)
-        for setting, step, chosen in tqdm(todo, unit="setting", disable=None)
-    ]
+    timings = []
+    for count, setting, step, timed_arms in tqdm(todo, unit="setting", disable=None):
+        torch.set_num_threads(count)
+        timings.append(measure(setting, step, timed_arms, device, share))
+    torch.set_num_threads(first)
     return {
         "machine": {
             "cpu": get_cpu_info().get("brand_raw", "unknown"),
@@ -209,11 +229,22 @@ def run(
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": device,
-        "threads": torch.get_num_threads(),
+        "threads": list(threads),
         "timings": timings,
         "long": [measure_long(kind, swept_arms, lengths, device, 10 * share) for kind in kinds],
+        "epoch": None if quick or device == "cuda" else epoch(swept_arms),
         "seconds": round(time.perf_counter() - start),
     }
+
+
+def epoch(arms: Sequence[str]) -> dict[str, Any]:
+    """Return an epoch of MNIST, for which the tasks have to be installed."""
+    try:
+        from rnn_parity.bench.epoch import measure_epoch
+        from rnn_parity.tasks.mnist import Mnist
+    except ModuleNotFoundError as error:
+        return {"data": MNIST, "arms": {}, "left_out": str(error)}
+    return measure_epoch(Mnist(data=MNIST), [name for name in ("builtin", "fused") if name in arms])
 
 
 def options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -222,9 +253,12 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, default=Path("benchmarks"), metavar="FOLDER", help="default %(default)s")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default %(default)s")
-    parser.add_argument("--threads", type=int, default=2, help="default %(default)s")
+    own = torch.get_num_threads()
     parser.add_argument(
-        "--seconds", type=float, default=240, help="for all rounds; checks come on top; default %(default)s"
+        "--threads", nargs="+", type=int, default=[*dict.fromkeys([own, 1])], metavar="N", help=f"default {own} and 1"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=480, help="for all rounds; checks come on top; default %(default)s"
     )
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS, metavar="ARM", help=", ".join(ARMS))
     parser.add_argument(
@@ -235,12 +269,12 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="T",
         help="of the long sequences, rising; default 64 to 4096",
     )
-    parser.add_argument("--quick", action="store_true", help="few shapes, no long sequences, no pictures")
+    parser.add_argument("--quick", action="store_true", help="few shapes, no long sequences, no epoch, no pictures")
     chosen = parser.parse_args(argv)
     if chosen.device == "cuda" and not torch.cuda.is_available():
         parser.error("no CUDA device: torch.cuda.is_available() is False")
-    if chosen.threads < 1:
-        parser.error(f"--threads: expected at least 1, got {chosen.threads}")
+    if min(chosen.threads) < 1 or len({*chosen.threads}) < len(chosen.threads):
+        parser.error(f"--threads: expected different numbers from 1 up, got {chosen.threads}")
     if not 0 < chosen.seconds < float("inf"):
         parser.error(f"--seconds: expected a positive number, got {chosen.seconds}")
     if len(chosen.steps) < 2 or sorted(set(chosen.steps)) != list(chosen.steps) or chosen.steps[0] < 1:
@@ -252,9 +286,8 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, write JSON and pictures, print the table; 1 where an arm is wrong."""
     chosen = options(argv)
-    torch.set_num_threads(chosen.threads)
     chosen.out.mkdir(parents=True, exist_ok=True)
-    measured = run(chosen.device, chosen.arms, chosen.seconds, chosen.steps, chosen.quick)
+    measured = run(chosen.device, chosen.arms, chosen.seconds, chosen.steps, chosen.threads, chosen.quick)
     (chosen.out / "compare.json").write_text(json.dumps(measured, indent=1) + "\n")
     if chosen.quick:
         print("\n".join([machine(measured), "", *short_table(measured), *wrong_arms(measured)]))

@@ -40,10 +40,10 @@ class Speed:
     def __init__(self, measured: dict[str, Any]) -> None:
         self.measured, self.day = measured, measured["day"]
         self.machine = table.machine(measured)
-        self.forward = "\n".join(table.table(measured, "forward"))
-        self.training = "\n".join(table.table(measured, "training"))
+        self.times = "\n".join(table.times(measured))
         self.rows = "\n".join(table.short_table(measured))
         self.long = "\n".join(table.long_table(measured))
+        self.epoch = table.epoch_line(measured)
         self.left_out = "\n".join(f"- {line}" for line in table.left_out(measured))
         goals = list(table.outcomes(measured))
         self.goals, self.met = len(goals), sum(goal.met for goal in goals)

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from rnn_parity.bench.arms import Setting, Shape, Truth, make_arm, make_call, make_input, products
+from rnn_parity.bench.limit import limit
 from rnn_parity.bench.memory import peak_bytes
 from rnn_parity.bench.rounds import Call, ratio, timed_rounds
 from rnn_parity.judge.core.candidate import one_line
@@ -26,8 +28,8 @@ def measure_long(kind: str, arms: Sequence[str], lengths: Sequence[int], device:
 
     Returns:
         For each arm and length the time, its ratio to the built-in's and the peak; for each arm its time per step at
-        the last length over that at the first, and the bytes that each further step takes; and what is wrong with an
-        arm that was not timed.
+        the last length over that at the first, and the bytes that each further step takes; the limit of each length,
+        on the CPU; and what is wrong with an arm that was not timed.
     """
     names = [name for name in arms if name in ("builtin", "fused")] + ["checkpointed"] * ("fused" in arms)
     calls: dict[tuple[str, int], Call] = {}
@@ -53,8 +55,9 @@ def measure_long(kind: str, arms: Sequence[str], lengths: Sequence[int], device:
             "flat": ratio(per_step[lengths[-1]], per_step[lengths[0]])._asdict(),
             "bytes_per_step": float(np.polyfit(lengths, [peaks[name, T] for T in lengths], 1)[0]),
         }
-    sizes = {"sizes": [BATCH, INPUT, HIDDEN], "steps": list(lengths)}
-    return {"setting": setting_of(kind, 0).name, **sizes, "arms": found, "wrong": wrong}
+    described = {"setting": setting_of(kind, 0).name, "sizes": [BATCH, INPUT, HIDDEN], "steps": list(lengths)}
+    limits = [limit(setting_of(kind, T), "training")["seconds"] for T in lengths] if device == "cpu" else None
+    return {**described, "threads": torch.get_num_threads(), "limit_seconds": limits, "arms": found, "wrong": wrong}
 
 
 def setting_of(kind: str, T: int) -> Setting:

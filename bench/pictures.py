@@ -15,9 +15,17 @@ from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from rnn_parity.bench.arms import KINDS
 from rnn_parity.bench.committed import MissingResults, fingerprint, newest
+from rnn_parity.bench.table import in_threads, timings_of
 from rnn_parity.tests.meta.defects import PLANTED
 
-COLOURS = {"builtin": "0.5", "manual": "tab:orange", "fused": "tab:blue", "checkpointed": "tab:green"}
+COLOURS = {
+    "builtin": "0.5",
+    "manual": "tab:orange",
+    "operations": "tab:purple",
+    "fused": "tab:blue",
+    "checkpointed": "tab:green",
+    "limit": "black",
+}
 SWEEPS = {
     "H": ("hidden size, at B64 T28", {"B": 64, "T": 28, "I": 28}),
     "B": ("batch, at T28 H64", {"T": 28, "I": 28, "H": 64}),
@@ -87,7 +95,7 @@ def titled(location: str) -> str:
 
 
 def ratios(measured: dict[str, Any]) -> Figure:
-    """A training step's time over the built-in's: a column for each kind, over hidden size, batch and steps."""
+    """A training step's time over the built-in's, and the limit: over hidden size, batch and steps."""
     figure = Figure(figsize=(11, 8.5), layout="constrained")
     panels = figure.subplots(len(SWEEPS) + 1, len(KINDS), sharey=True, squeeze=False)
     for column, kind in enumerate(KINDS):
@@ -102,7 +110,8 @@ def ratios(measured: dict[str, Any]) -> Figure:
     for panel in panels[:, 0]:
         panel.set_ylabel("time / built-in")
     label_arms(figure, panels[0, 0], panels[-1, 0])
-    figure.suptitle("A training step's time over the built-in's: median, and its 95 % interval")
+    within = in_threads(measured["threads"][0])
+    figure.suptitle(f"A training step's time over the built-in's: median, and its 95 % interval; {within}")
     return figure
 
 
@@ -110,22 +119,33 @@ def sweep(measured: dict[str, Any], kind: str, size: str) -> dict[str, Line]:
     """Return each arm's line over one size, all other sizes being those of the sweep."""
     _, fixed = SWEEPS[size]
     lines: dict[str, Line] = {}
-    for timing in measured["timings"]:
-        setting = timing["setting"]
-        if timing["step"] != "training" or setting["name"] != kind or not fixed.items() <= setting["shape"].items():
+    for timing in timings_of(measured, "training", measured["threads"][0]):
+        setting, found = timing["setting"], timing["arms"]
+        if setting["name"] != kind or not fixed.items() <= setting["shape"].items():
             continue
-        for name, arm in timing["arms"].items():
-            if name in COLOURS:
-                lines.setdefault(name, []).append((setting["shape"][size], (arm["median"], arm["low"], arm["high"])))
+        for name in found.keys() & COLOURS.keys():
+            lines.setdefault(name, []).append((setting["shape"][size], interval(found[name])))
+        if timing["limit"]:
+            share = timing["limit"]["seconds"] / found["builtin"]["seconds"]
+            lines.setdefault("limit", []).append((setting["shape"][size], (share, share, share)))
     return {name: sorted(line) for name, line in lines.items()}
 
 
 def over_steps(measured: dict[str, Any], kind: str) -> dict[str, Line]:
     [found] = [long for long in measured["long"] if long["setting"] == kind]
-    return {
-        name: [(T, (r["median"], r["low"], r["high"])) for T, r in zip(found["steps"], arm["ratio"], strict=True)]
+    lines = {
+        name: [(T, interval(ratio)) for T, ratio in zip(found["steps"], arm["ratio"], strict=True)]
         for name, arm in found["arms"].items()
     }
+    if found["limit_seconds"]:
+        base = found["arms"]["builtin"]["seconds"]
+        shares = [limit / seconds for limit, seconds in zip(found["limit_seconds"], base, strict=True)]
+        lines["limit"] = [(T, (share, share, share)) for T, share in zip(found["steps"], shares, strict=True)]
+    return lines
+
+
+def interval(ratio: dict[str, float]) -> tuple[float, float, float]:
+    return ratio["median"], ratio["low"], ratio["high"]
 
 
 def plot(panel: Axes, lines: dict[str, Line], label: str) -> None:
@@ -136,7 +156,8 @@ def plot(panel: Axes, lines: dict[str, Line], label: str) -> None:
             continue
         x, figures = zip(*line, strict=True)
         median, low, high = zip(*figures, strict=True)
-        panel.plot(x, median, color=COLOURS[name], marker="o", markersize=3, label=name)
+        dotted = ":" if name == "limit" else "-"
+        panel.plot(x, median, color=COLOURS[name], linestyle=dotted, marker="o", markersize=3, label=name)
         panel.fill_between(x, low, high, color=COLOURS[name], alpha=0.2, linewidth=0)
     panel.set_xscale("log", base=2)
     panel.set_yscale("log", base=2)

@@ -24,7 +24,7 @@ def bench(records: Found) -> Section:
 
 
 def _ratios(record: dict[str, Any], place: int) -> Figure:
-    timed = {(_setting(timing["setting"]), timing["step"]): timing["arms"] for timing in record["timings"]}
+    timed = {(_setting(timing), timing["step"]): timing["arms"] for timing in record["timings"]}
     settings = [setting for setting, step in timed if step == STEPS[0]]
     arms = [arm for arm in dict.fromkeys(arm for found in timed.values() for arm in found) if arm != "builtin"]
     with style():
@@ -44,14 +44,15 @@ def _ratios(record: dict[str, Any], place: int) -> Figure:
         title = "Time of each layer as a multiple of the built-in's"
         svg = inline(drawn, f"bench{place}", title)
     machine, versions = record["machine"], record["versions"]
-    where = f"{machine['gpu'] or machine['cpu']}, {machine['cores']} cores, {record['threads']} threads"
+    where = f"{machine['gpu'] or machine['cpu']}, {machine['cores']} cores"
     note = f"Medians with their 95 % intervals; left of 1 is faster. {where}; torch {versions['torch']}, "
     return Figure(title, svg, f"{note}Python {versions['python']}; {record['date'][:10]}.")
 
 
-def _setting(setting: dict[str, Any]) -> str:
+def _setting(timing: dict[str, Any]) -> str:
+    setting, threads = timing["setting"], timing["threads"]
     shape = " ".join(f"{name}{size}" for name, size in setting["shape"].items())
-    return f"{setting['name']}  {shape}"
+    return f"{setting['name']}  {shape}  {threads} thread{'s' * (threads > 1)}"
 
 
 def _intervals(panel: Axes, found: Sequence[tuple[int, dict[str, float]]], arm: str, colour: str) -> None:

@@ -72,11 +72,12 @@ BENCH = {
     "machine": {"cpu": HURTS, "cores": 2, "gpu": None},
     "versions": {"torch": "2.0", "python": "3.11"},
     "date": "2026-01-02T03:04:05",
-    "threads": 2,
+    "threads": [2],
     "timings": [
         {
             "setting": {"name": kind, "shape": {"B": 10, "T": 30}},
             "step": step,
+            "threads": 2,
             "arms": {
                 "builtin": {"median": 1.0, "low": 1.0, "high": 1.0},
                 "fused": {"median": 0.8, "low": 0.7, "high": 0.95},

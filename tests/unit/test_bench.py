@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 import torch
 from scipy.stats import binom
+from torch.utils.flop_counter import FlopCounterMode
 
-from rnn_parity.bench import arms, compare, rounds
+from rnn_parity.bench import arms, compare, limit, rounds
 from rnn_parity.bench.arms import KINDS, STEPS, LeftOut, Setting, Shape, Truth, make_arm, make_call, make_input
-from rnn_parity.bench.goals import Outcome, time_goal
+from rnn_parity.bench.goals import FUSED, Outcome, time_goal
+from rnn_parity.bench.limit import multiply_adds
 from rnn_parity.bench.memory import peak_bytes
 from rnn_parity.bench.rounds import ratio, timed_rounds
 from rnn_parity.bench.table import outcomes, report
@@ -86,6 +88,40 @@ def test_the_manual_layer_is_held_against_the_truth(kind: str, options: dict[str
         truth.assert_equal_results(found)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "options", [{}, {"num_layers": 2}, {"bidirectional": True, "num_layers": 2}], ids=["plain", "stacked", "both"]
+)
+def test_onnx_s_operators_compute_the_same(kind: str, options: dict[str, Any]) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    setting = Setting(kind, TINY, **options)
+    arm, x = make_arm("onnxruntime", setting, "cpu"), make_input(setting, "cpu")
+    Truth(setting, "forward", "cpu").assert_equal_results(make_call("forward", arm, *x)())
+    with pytest.raises(LeftOut, match="no gradients"):
+        make_call("training", arm, *x)
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    "setting",
+    [
+        Setting("RNN", TINY),
+        Setting("GRU", TINY, bidirectional=True, num_layers=3),
+        Setting("LSTM", TINY, proj_size=2, num_layers=2),
+    ],
+    ids=str,
+)
+def test_the_limit_counts_the_products_of_the_manual_layer(setting: Setting, step: str) -> None:
+    call = make_call(step, make_arm("manual", setting, "cpu"), *make_input(setting, "cpu"))
+    with FlopCounterMode(display=False) as counted:
+        call()
+    B, _, _, H = setting.shape
+    first = B * setting.num_layers * (1 + setting.bidirectional)  # steps whose h_0 needs no gradient
+    of_states = first * limit.GATES[setting.kind] * H * (setting.proj_size or H)
+    expected = multiply_adds(setting, step) - (of_states if step == "training" else 0)
+    assert counted.get_total_flops() == 2 * expected
+
+
 @pytest.mark.parametrize("setting", [Setting("GRU", TINY), Setting("RNN", TINY, packed=True)], ids=str)
 def test_an_arm_that_has_no_place_in_a_setting_says_why(setting: Setting) -> None:
     with pytest.raises(LeftOut, match="the RNN of one layer"):
@@ -105,14 +141,17 @@ def test_what_takes_too_long_to_compile_is_left_out(monkeypatch: pytest.MonkeyPa
     assert found.left_out == {"compiled": "compiling took longer than 0.05 s"}
 
 
-def test_goals_are_by_layer_and_none_on_a_gpu() -> None:
+def test_goals_are_by_setting_and_none_on_a_gpu() -> None:
     plain = Setting("GRU", Shape(64, 28, 28, 64))
-    assert time_goal("fused", plain, "forward", "cpu") == 0.90
-    assert time_goal("fused", replace(plain, dtype="float64"), "training", "cpu") == 0.70
-    assert time_goal("fused", replace(plain, bidirectional=True), "training", "cpu") == 0.60
-    assert time_goal("manual", plain, "training", "cpu") == 1.6
+    assert time_goal("fused", plain, "forward", "cpu") == 0.25
+    assert time_goal("fused", plain, "training", "cpu") == 0.22
+    assert time_goal("fused", replace(plain, dtype="float64"), "training", "cpu") == 0.60
+    assert time_goal("fused", replace(plain, bidirectional=True), "training", "cpu") is None
+    assert time_goal("manual", plain, "training", "cpu") == 1.2
+    assert time_goal("manual", plain, "forward", "cpu") is None
     assert time_goal("manual", replace(plain, shape=Shape(10, 30, 5, 8)), "training", "cpu") is None
     assert time_goal("fused", plain, "forward", "cuda") is None
+    assert FUSED.keys() <= {*map(str, compare.settings("cpu"))}
     assert str(Outcome("", 0.9, 0.9)) == "0.90 met"
     assert str(Outcome("", 0.9, 0.91)) == "0.90 missed"
 
@@ -131,6 +170,7 @@ def test_a_wrong_arm_costs_its_own_figures_alone(
     monkeypatch.setattr(compare, "sweeps", lambda: [])
     monkeypatch.setattr(compare, "draw", lambda *_: None)
     monkeypatch.setattr(compare, "KINDS", ("RNN",))
+    monkeypatch.setattr(compare, "MNIST", "digits")
     command = ["--out", str(tmp_path), "--seconds", "0.1", "--threads", "1", "--steps", "2", "4"]
     assert compare.main([*command, "--arms", "manual", "fused"]) == 1
     saved = json.loads((tmp_path / "compare.json").read_text())
@@ -147,6 +187,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compare, "settings", lambda device: [Setting("RNN", arms.SHAPES[0])])
         patch.setattr(compare, "sweeps", lambda: [Setting("RNN", Shape(64, 28, 28, 2))])
+        patch.setattr(compare, "MNIST", "digits")
         command = ["--out", str(folder), "--seconds", "0.1", "--threads", "1", "--steps", "2", "4"]
         assert compare.main([*command, "--arms", "manual", "fused", "per-sample", "compiled"]) == 0
     torch.set_num_threads(threads)
@@ -161,7 +202,7 @@ def test_a_quick_run_times_the_small_shapes_alone(
     assert compare.main([*command, "--quick", "--arms", "manual", "fused"]) == 0
     saved = json.loads((tmp_path / "compare.json").read_text())
     assert [(timing["setting"]["kind"], timing["step"]) for timing in saved["timings"]] == list(product(KINDS, STEPS))
-    assert saved["long"] == []
+    assert (saved["long"], saved["epoch"]) == ([], None)
     assert [path.name for path in tmp_path.iterdir()] == ["compare.json"]
     assert len([line for line in capsys.readouterr().out.splitlines() if line.startswith("| nn.")]) == len(KINDS)
 
@@ -169,8 +210,11 @@ def test_a_quick_run_times_the_small_shapes_alone(
 def test_the_json_holds_every_setting_with_its_arms(written: Path) -> None:
     saved = json.loads((written / "compare.json").read_text())
     assert {"machine", "versions", "date", "device", "threads", "timings", "long"} <= saved.keys()
-    assert saved["threads"] == 1
+    assert saved["threads"] == [1]
     forward, training, swept = saved["timings"]
+    assert training["threads"] == 1
+    assert training["limit"]["seconds"] > forward["limit"]["seconds"] > 0
+    assert list(saved["epoch"]["arms"]) == ["builtin", "fused"]
     assert (forward["step"], training["step"], swept["step"]) == ("forward", "training", "training")
     for timing in (forward, training):
         assert list(timing["arms"]) == ["builtin", "manual", "fused", "per-sample"]
@@ -194,22 +238,25 @@ def test_pictures_are_written(written: Path) -> None:
 def test_the_table_says_which_goals_are_met(written: Path) -> None:
     saved = json.loads((written / "compare.json").read_text())
     training = saved["timings"][1]["arms"]
-    training["fused"] |= {"median": 0.5, "low": 0.45, "high": 0.61, "peak_bytes": training["builtin"]["peak_bytes"]}
+    fused = {"median": 0.18, "low": 0.17, "high": 0.21, "seconds": 4 * saved["timings"][1]["limit"]["seconds"]}
+    training["fused"] |= fused | {"peak_bytes": training["builtin"]["peak_bytes"]}
     printed = report(saved)
-    assert "0.50 (0.45 to 0.61), 0.60 missed" in printed
-    assert "| 1.00, 1.30 met |" in printed
-    assert "- fused RNN B10 T30 I5 H8 training: 0.61, goal 0.60" in printed
+    assert "0.18 (0.17 to 0.21), 25%, 0.20 missed" in printed
+    assert "| 1.00, 1.00 met |" in printed
+    assert "- fused RNN B10 T30 I5 H8 training, 1 thread: 0.21, goal 0.20" in printed
+    assert "An epoch of digits takes" in printed
     assert "Left out, compiled" in printed
     goals = list(outcomes(saved))
     assert f"{sum(goal.met for goal in goals)} of {len(goals)} goals met." in printed
-    assert [goal.met for goal in goals if goal.what == "fused RNN B10 T30 I5 H8 training"] == [False]
+    assert [goal.met for goal in goals if goal.what == "fused RNN B10 T30 I5 H8 training, 1 thread"] == [False]
 
 
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
         (["--arms", "fastest"], "invalid choice: 'fastest'"),
-        (["--threads", "0"], "--threads: expected at least 1, got 0"),
+        (["--threads", "0"], "--threads: expected different numbers from 1 up, got [0]"),
+        (["--threads", "2", "2"], "--threads: expected different numbers from 1 up, got [2, 2]"),
         (["--seconds", "nan"], "--seconds: expected a positive number, got nan"),
         (["--steps", "8", "4"], "--steps: expected at least two rising positive numbers, got [8, 4]"),
         pytest.param(
@@ -236,7 +283,7 @@ def test_the_table_s_settings_are_the_same_kinds_on_a_gpu() -> None:
         for graph in (False, True)
     }
     assert {setting.kind for setting in on_gpu if setting.shape == arms.COMPILED_SHAPE} == set(KINDS)
-    assert len({*map(str, compare.settings("cpu"))}) == len(compare.settings("cpu")) == 15 + 3 + 9
+    assert len({*map(str, compare.settings("cpu"))}) == len(compare.settings("cpu")) == 15 + 3 + 3 + 11 + 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: torch.cuda.is_available() is False")

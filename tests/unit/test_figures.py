@@ -23,8 +23,10 @@ def timing(kind: str, T: int, fused: float) -> dict[str, Any]:
     shape = {"B": 64, "T": T, "I": 28, "H": 64}
     arm = {"low": fused, "high": fused, "seconds": 1e-3, "peak_bytes": 8}
     return {
-        "setting": {"kind": kind, "shape": shape, "name": kind},
+        "setting": {"kind": kind, "shape": shape, "dtype": "float32", "name": kind},
         "step": "training",
+        "threads": 1,
+        "limit": {"multiply_adds": 1e6, "seconds": 2e-4},
         "arms": {"builtin": {**arm, "median": 1.0}, "fused": {**arm, "median": fused}},
         "left_out": {},
     }
@@ -41,9 +43,15 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "versions": {"torch": "2", "python": "3"},
         "date": "2026-01-02T00:00",
         "device": "cpu",
-        "threads": 1,
+        "threads": [1],
+        "epoch": None,
         "timings": [*(timing(kind, 28, 0.5) for kind in ("RNN", "GRU", "LSTM")), timing("RNN", 4, 1.1)],
-        "long": [{"setting": "RNN", "sizes": [1, 2, 3], "steps": [2, 4], "arms": dict.fromkeys(("builtin",), arms)}],
+        "long": [
+            {
+                **{"setting": "RNN", "sizes": [1, 2, 3], "steps": [2, 4], "limit_seconds": [1e-3, 2e-3]},
+                "arms": {"builtin": arms},
+            }
+        ],
     }
     results = tmp_path / "bench" / "results"
     results.mkdir(parents=True)
@@ -71,7 +79,7 @@ def test_a_page_is_filled_in_from_the_newest_results_and_checked(
 
 def test_a_block_stands_between_empty_lines(root: Path) -> None:
     page = "<!-- figures: {speed.rows} -->\n<!-- end -->"
-    assert "-->\n\n| a training step |" in filled(page, Figures(root))
+    assert "-->\n\n| a training step, 1 thread |" in filled(page, Figures(root))
     assert filled(filled(page, Figures(root)), Figures(root)) == filled(page, Figures(root))
 
 
