@@ -1,4 +1,8 @@
-"""One step of an RNN, a GRU and an LSTM: pure functions, the equation and nothing else."""
+"""One step of an RNN, a GRU and an LSTM: pure functions, the equation and nothing else.
+
+A cell is a whole step. It is made of the input's product, which needs no state and so can be taken for all steps at
+once, and of what waits for the step before: `rnn_step`, `gru_step` and `lstm_step`.
+"""
 
 from collections.abc import Callable
 
@@ -35,35 +39,30 @@ def rnn_cell(
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.RNN.html
     """
-    return rnn_step(weight_ih, weight_hh, bias_ih, bias_hh, nonlinearity)(x_t, h_prev)
+    ih_t = input_product(x_t, weight_ih, bias_ih, bias_hh)
+    return rnn_step(ih_t, h_prev, weight_hh.t()[None], nonlinearity)
 
 
 def rnn_step(
-    weight_ih: Float[Tensor, "hidden input"],
-    weight_hh: Float[Tensor, "hidden hidden"],
-    bias_ih: Float[Tensor, " hidden"] | None = None,
-    bias_hh: Float[Tensor, " hidden"] | None = None,
+    ih_t: Float[Tensor, "batch hidden"],
+    h_prev: Float[Tensor, "batch hidden"],
+    W_hh: Float[Tensor, "1 hidden hidden"],
     nonlinearity: Callable[[Tensor], Tensor] = torch.tanh,
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """`rnn_cell` for given weights: bmm wants them transposed, which is done once for all steps.
+) -> Float[Tensor, "batch hidden"]:
+    """The part of `rnn_cell` that waits for the step before.
+
+    h_t = tanh(ih_t + W_hh h_prev)
 
     Args:
-        As those of `rnn_cell`.
+        ih_t: W_ih x_t + b_ih + b_hh, (batch, hidden).
+        h_prev: as that of `rnn_cell`.
+        W_hh: weight_hh transposed, as the only one of the sets of weights that bmm takes, (1, hidden, hidden).
+        nonlinearity: as that of `rnn_cell`.
 
     Returns:
-        The function of x_t and h_prev that returns h_t.
+        h_t, the hidden state of this step, (batch, hidden).
     """
-    W_ih, W_hh = weight_ih.t()[None], weight_hh.t()[None]  # one set of weights: (1, input, hidden), (1, hidden, hidden)
-
-    def step(x_t: Tensor, h_prev: Tensor) -> Tensor:
-        a_t = (torch.bmm(x_t[None], W_ih) + torch.bmm(h_prev[None], W_hh))[0]  # (batch, hidden)
-        if bias_ih is not None:
-            a_t = a_t + bias_ih
-        if bias_hh is not None:
-            a_t = a_t + bias_hh
-        return nonlinearity(a_t)
-
-    return step
+    return nonlinearity(torch.baddbmm(ih_t[None], h_prev[None], W_hh).squeeze(0))
 
 
 def gru_cell(
@@ -95,12 +94,38 @@ def gru_cell(
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html; the reset before the product,
         as in Cho et al. 2014 (arXiv:1406.1078), is `gru_cell_reset_before`.
     """
-    ih_r, ih_z, ih_n = linear(x_t, weight_ih, bias_ih).chunk(3, dim=-1)
-    hh_r, hh_z, hh_n = linear(h_prev, weight_hh, bias_hh).chunk(3, dim=-1)
+    return gru_step(input_product(x_t, weight_ih, bias_ih), h_prev, weight_hh.t(), bias_hh)
+
+
+def gru_step(
+    ih_t: Float[Tensor, "batch gates"],
+    h_prev: Float[Tensor, "batch hidden"],
+    W_hh: Float[Tensor, "hidden gates"],
+    bias_hh: Float[Tensor, " gates"] | None = None,
+) -> Float[Tensor, "batch hidden"]:
+    """The part of `gru_cell` that waits for the step before.
+
+    r = sigmoid(ih_r + W_hr h_prev + b_hr)
+    z = sigmoid(ih_z + W_hz h_prev + b_hz)
+    n = tanh(ih_n + r * (W_hn h_prev + b_hn))
+    h_t = (1 - z) * n + z * h_prev
+
+    Args:
+        ih_t: W_ih x_t + b_ih for r, z, n, (batch, 3*hidden).
+        h_prev: as that of `gru_cell`.
+        W_hh: weight_hh transposed, (hidden, 3*hidden).
+        bias_hh: as that of `gru_cell`.
+
+    Returns:
+        h_t, the hidden state of this step, (batch, hidden).
+    """
+    hh_t = h_prev @ W_hh if bias_hh is None else torch.addmm(bias_hh, h_prev, W_hh)
+    ih_r, ih_z, ih_n = ih_t.chunk(3, dim=-1)
+    hh_r, hh_z, hh_n = hh_t.chunk(3, dim=-1)
     r = torch.sigmoid(ih_r + hh_r)
     z = torch.sigmoid(ih_z + hh_z)
     n = torch.tanh(ih_n + r * hh_n)
-    return (1 - z) * n + z * h_prev
+    return n + z * (h_prev - n)  # (1 - z) * n + z * h_prev
 
 
 def lstm_cell(
@@ -139,14 +164,65 @@ def lstm_cell(
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html; the projection is that of
         Sak et al. 2014 (arXiv:1402.1128).
     """
-    gates = linear(x_t, weight_ih, bias_ih) + linear(h_prev, weight_hh, bias_hh)
-    a_i, a_f, a_g, a_o = gates.chunk(4, dim=-1)
+    ih_t = input_product(x_t, weight_ih, bias_ih, bias_hh)
+    return lstm_step(ih_t, h_prev, c_prev, weight_hh.t(), None if weight_hr is None else weight_hr.t())
+
+
+def lstm_step(
+    ih_t: Float[Tensor, "batch gates"],
+    h_prev: Float[Tensor, "batch out"],
+    c_prev: Float[Tensor, "batch hidden"],
+    W_hh: Float[Tensor, "out gates"],
+    W_hr: Float[Tensor, "hidden out"] | None = None,
+) -> tuple[Float[Tensor, "batch out"], Float[Tensor, "batch hidden"]]:
+    """The part of `lstm_cell` that waits for the step before.
+
+    i = sigmoid(ih_i + W_hi h_prev)
+    f = sigmoid(ih_f + W_hf h_prev)
+    g = tanh(ih_g + W_hg h_prev)
+    o = sigmoid(ih_o + W_ho h_prev)
+    c_t = f * c_prev + i * g
+    h_t = o * tanh(c_t), or W_hr (o * tanh(c_t)) with a projection
+
+    Args:
+        ih_t: W_ih x_t + b_ih + b_hh for i, f, g, o, (batch, 4*hidden).
+        h_prev, c_prev: as those of `lstm_cell`.
+        W_hh: weight_hh transposed, (out, 4*hidden).
+        W_hr: weight_hr transposed, (hidden, out), or None for no projection.
+
+    Returns:
+        h_t, the hidden state of this step, (batch, out).
+        c_t, the cell state of this step, (batch, hidden).
+    """
+    a_i, a_f, a_g, a_o = torch.addmm(ih_t, h_prev, W_hh).chunk(4, dim=-1)
     i = torch.sigmoid(a_i)
     f = torch.sigmoid(a_f)
     g = torch.tanh(a_g)
     o = torch.sigmoid(a_o)
     c_t = f * c_prev + i * g
     h_t = o * torch.tanh(c_t)
-    if weight_hr is not None:
-        h_t = linear(h_t, weight_hr)
-    return h_t, c_t
+    return (h_t if W_hr is None else h_t @ W_hr), c_t
+
+
+def input_product(
+    x: Float[Tensor, "*rows input"],
+    weight_ih: Float[Tensor, "gates input"],
+    bias_ih: Float[Tensor, " gates"] | None = None,
+    bias_hh: Float[Tensor, " gates"] | None = None,
+) -> Float[Tensor, "*rows gates"]:
+    """What the input adds to each gate, for one step or for all.
+
+    ih = W_ih x + b_ih + b_hh
+
+    Args:
+        x: input of one step (batch, input), or of all, (seq, batch, input) or packed (rows, input).
+        weight_ih: input weights of all gates, (gates, input).
+        bias_ih: input bias, (gates), or None.
+        bias_hh: recurrent bias, (gates), or None where it is added elsewhere.
+
+    Returns:
+        ih, as the input, with as many features as there are gates.
+    """
+    if bias_ih is None or bias_hh is None:
+        return linear(x, weight_ih, bias_hh if bias_ih is None else bias_ih)
+    return linear(x, weight_ih, bias_ih + 1 * bias_hh)  # times 1, or both would be given the same tensor as gradient

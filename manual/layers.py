@@ -4,6 +4,7 @@ import math
 import numbers
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -11,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from .bidirectional import Bidirectional
-from .cells import gru_cell, lstm_cell, rnn_step
+from .cells import gru_step, input_product, lstm_step, rnn_step
 from .sequences import Layer
 from .stacked import Stacked
-from .unroll import Step, Unrolled, map_state
+from .unroll import InTwoParts, Step, Unrolled, map_state
 
 Device: TypeAlias = torch.device | str | int | None
 
@@ -287,13 +288,13 @@ class RNN(RecurrentLayer):
         self.nonlinearity = nonlinearity
 
     def _step(self, **weights: Tensor) -> Step:
-        cell = rnn_step(**weights, nonlinearity=getattr(torch, self.nonlinearity))
+        W_hh, nonlinearity = weights.pop("weight_hh").t()[None], getattr(torch, self.nonlinearity)
 
-        def step(x_t: Tensor, h_prev: Tensor) -> tuple[Tensor, Tensor]:
-            h_t = cell(x_t, h_prev)
+        def of_state(ih_t: Tensor, h_prev: Tensor) -> tuple[Tensor, Tensor]:
+            h_t = rnn_step(ih_t, h_prev, W_hh, nonlinearity)
             return h_t, h_t
 
-        return step
+        return InTwoParts(partial(input_product, **weights), of_state)
 
 
 class GRU(RecurrentLayer):
@@ -344,11 +345,13 @@ class GRU(RecurrentLayer):
         )
 
     def _step(self, **weights: Tensor) -> Step:
-        def step(x_t: Tensor, h_prev: Tensor) -> tuple[Tensor, Tensor]:
-            h_t = gru_cell(x_t, h_prev, **weights)
+        W_hh, bias_hh = weights.pop("weight_hh").t(), weights.pop("bias_hh", None)
+
+        def of_state(ih_t: Tensor, h_prev: Tensor) -> tuple[Tensor, Tensor]:
+            h_t = gru_step(ih_t, h_prev, W_hh, bias_hh)
             return h_t, h_t
 
-        return step
+        return InTwoParts(partial(input_product, **weights), of_state)
 
 
 class LSTM(RecurrentLayer):
@@ -410,11 +413,13 @@ class LSTM(RecurrentLayer):
         )
 
     def _step(self, **weights: Tensor) -> Step:
-        def step(x_t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-            h_t, c_t = lstm_cell(x_t, *state, **weights)
+        W_hh, W_hr = weights.pop("weight_hh").t(), weights.pop("weight_hr").t() if self.proj_size else None
+
+        def of_state(ih_t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+            h_t, c_t = lstm_step(ih_t, *state, W_hh, W_hr)
             return h_t, (h_t, c_t)
 
-        return step
+        return InTwoParts(partial(input_product, **weights), of_state)
 
 
 def check(

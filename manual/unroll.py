@@ -19,6 +19,25 @@ StepState: TypeAlias = Float[Tensor, "batch _"] | tuple[Float[Tensor, "batch _"]
 Step: TypeAlias = Callable[[Tensor, Any], tuple[Tensor, Any]]
 
 
+@dataclass
+class InTwoParts:
+    """A step that takes its input's product apart from the rest, so that it is taken for all steps at once.
+
+    step(x_t, state) = of_state(of_input(x_t), state)
+
+    Args:
+        of_input: maps the input of one step, or of all, (..., features), to what `of_state` wants of it.
+        of_state: takes that of one step and a state, returns output_t (batch, hidden) and the next state.
+    """
+
+    of_input: Callable[[Tensor], Tensor]
+    of_state: Step
+
+    def __call__(self, x_t: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Take one step."""
+        return self.of_state(self.of_input(x_t), state)
+
+
 def unroll(step: Step, input: Sequences, state: StepState) -> tuple[Sequences, StepState]:
     """Run a step over time, handing each step the state of the step before.
 
@@ -38,6 +57,8 @@ def unroll(step: Step, input: Sequences, state: StepState) -> tuple[Sequences, S
     """
     if isinstance(input, PackedSequence):
         return _unroll_packed(step, input, state)
+    if isinstance(step, InTwoParts):
+        input, step = step.of_input(input), step.of_state
     outputs = []
     for x_t in input.unbind(0):
         output_t, state = step(x_t, state)
@@ -46,8 +67,10 @@ def unroll(step: Step, input: Sequences, state: StepState) -> tuple[Sequences, S
 
 
 def _unroll_packed(step: Step, input: PackedSequence, state: StepState) -> tuple[PackedSequence, StepState]:
-    batch_sizes = input.batch_sizes.tolist()
-    steps = zip(torch.split(input.data, batch_sizes), [*batch_sizes[1:], 0], strict=True)
+    data, batch_sizes = input.data, input.batch_sizes.tolist()
+    if isinstance(step, InTwoParts):
+        data, step = step.of_input(data), step.of_state
+    steps = zip(torch.split(data, batch_sizes), [*batch_sizes[1:], 0], strict=True)
     outputs, ended = [], []
     for x_t, remaining in steps:
         output_t, state = step(x_t, state)

@@ -19,9 +19,9 @@ BUDGET = {
     (fused, "RNN"): ((1, 1), (1, 1)),
     (fused, "GRU"): ((4, 1), (2, 1)),
     (fused, "LSTM"): ((8, 1), (4, 1)),
-    (manual, "RNN"): ((4, 2), (10, 3)),
-    (manual, "GRU"): ((11, 2), (21, 3)),
-    (manual, "LSTM"): ((10, 2), (20, 3)),
+    (manual, "RNN"): ((2, 1), (3, 2)),
+    (manual, "GRU"): ((10, 1), (16, 2)),
+    (manual, "LSTM"): ((10, 1), (15, 2)),
 }
 LAYERS = pytest.mark.parametrize(("module", "kind"), BUDGET, ids=[f"{m.__name__[11:]}-{kind}" for m, kind in BUDGET])
 
