@@ -167,13 +167,13 @@ def per_sample(setting: Setting, device: str) -> Arm:
 
 
 def onnxruntime(setting: Setting, device: str) -> Arm:
-    if setting.packed or device != "cpu":
-        raise LeftOut("its operators are called with padded input, on the CPU")
+    if setting.packed or setting.proj_size or setting.dtype != "float32" or device != "cpu":
+        raise LeftOut("its operators on the CPU take float32, padded input and no projection")
     try:
         from rnn_parity.bench.onnx_model import make_run
     except ModuleNotFoundError as error:
         raise LeftOut(f"needs {error.name}: pip install 'rnn-parity[bench]'") from error
-    return Arm(make_run(make_layer("builtin", setting, device), setting), [])
+    return Arm(make_run(make_layer("builtin", setting, device)), [])  # type: ignore[arg-type]
 
 
 def data_of(sequences: Tensor | PackedSequence) -> Tensor:

@@ -61,6 +61,7 @@ SCATTERED = "RNN module weights are not part of single contiguous chunk of memor
 
 HIDDEN = (16, 64, 128, 256, 512)  # swept at B64 T28 I28
 BATCH = (1, 8, 64, 256)  # swept at T28 I28 H64
+SECONDS, QUICK_SECONDS = 480, 60
 LONG = (64, 256, 1024, 4096)
 MNIST: Literal["mnist", "digits"] = "mnist"  # the data of the epoch
 
@@ -258,7 +259,9 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
         "--threads", nargs="+", type=int, default=[*dict.fromkeys([own, 1])], metavar="N", help=f"default {own} and 1"
     )
     parser.add_argument(
-        "--seconds", type=float, default=480, help="for all rounds; checks come on top; default %(default)s"
+        "--seconds",
+        type=float,
+        help=f"for all rounds; checks come on top; default {SECONDS}, with --quick {QUICK_SECONDS}",
     )
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS, metavar="ARM", help=", ".join(ARMS))
     parser.add_argument(
@@ -275,6 +278,8 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("no CUDA device: torch.cuda.is_available() is False")
     if min(chosen.threads) < 1 or len({*chosen.threads}) < len(chosen.threads):
         parser.error(f"--threads: expected different numbers from 1 up, got {chosen.threads}")
+    if chosen.seconds is None:
+        chosen.seconds = QUICK_SECONDS if chosen.quick else SECONDS
     if not 0 < chosen.seconds < float("inf"):
         parser.error(f"--seconds: expected a positive number, got {chosen.seconds}")
     if len(chosen.steps) < 2 or sorted(set(chosen.steps)) != list(chosen.steps) or chosen.steps[0] < 1:

@@ -31,7 +31,8 @@ def measure_long(kind: str, arms: Sequence[str], lengths: Sequence[int], device:
         the last length over that at the first, and the bytes that each further step takes; the limit of each length,
         on the CPU; and what is wrong with an arm that was not timed.
     """
-    names = [name for name in arms if name in ("builtin", "fused")] + ["checkpointed"] * ("fused" in arms)
+    names = [name for name in arms if name in ("builtin", "operations", "fused")]
+    names += ["checkpointed"] * ("fused" in arms)
     calls: dict[tuple[str, int], Call] = {}
     wrong: dict[str, str] = {}
     with products(tf32=False):
@@ -53,7 +54,7 @@ def measure_long(kind: str, arms: Sequence[str], lengths: Sequence[int], device:
             "ratio": [ratio(rounds[name, T], rounds["builtin", T])._asdict() for T in lengths],
             "peak_bytes": [peaks[name, T] for T in lengths],
             "flat": ratio(per_step[lengths[-1]], per_step[lengths[0]])._asdict(),
-            "bytes_per_step": float(np.polyfit(lengths, [peaks[name, T] for T in lengths], 1)[0]),
+            "bytes_per_step": round(float(np.polyfit(lengths, [peaks[name, T] for T in lengths], 1)[0]), 3),
         }
     described = {"setting": setting_of(kind, 0).name, "sizes": [BATCH, INPUT, HIDDEN], "steps": list(lengths)}
     limits = [limit(setting_of(kind, T), "training")["seconds"] for T in lengths] if device == "cpu" else None

@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from rnn_parity.bench.arms import KINDS
 from rnn_parity.bench.committed import MissingResults, fingerprint, newest
@@ -109,6 +109,7 @@ def ratios(measured: dict[str, Any]) -> Figure:
         )
     for panel in panels[:, 0]:
         panel.set_ylabel("time / built-in")
+        panel.set_ylim(bottom=2**-6)  # of the smallest sizes the limit lies far below
     label_arms(figure, panels[0, 0], panels[-1, 0])
     within = in_threads(measured["threads"][0])
     figure.suptitle(f"A training step's time over the built-in's: median, and its 95 % interval; {within}")
@@ -123,7 +124,7 @@ def sweep(measured: dict[str, Any], kind: str, size: str) -> dict[str, Line]:
         setting, found = timing["setting"], timing["arms"]
         if setting["name"] != kind or not fixed.items() <= setting["shape"].items():
             continue
-        for name in found.keys() & COLOURS.keys():
+        for name in (name for name in COLOURS if name in found):
             lines.setdefault(name, []).append((setting["shape"][size], interval(found[name])))
         if timing["limit"]:
             share = timing["limit"]["seconds"] / found["builtin"]["seconds"]
@@ -170,7 +171,7 @@ def plain(panel: Axes, x: list[int]) -> None:
     """Label the axes with plain numbers, x at the sizes that were measured."""
     panel.set_xticks(x)
     for axis in (panel.xaxis, panel.yaxis):
-        axis.set_major_formatter(ScalarFormatter())
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.set_minor_formatter(NullFormatter())
 
 

@@ -163,9 +163,9 @@ def epoch_line(measured: dict[str, Any]) -> str:
     if not epoch or "left_out" in epoch:
         return f"No epoch was trained{': ' + epoch['left_out'] if epoch else ''}."
     base, fused = epoch["arms"]["builtin"], epoch["arms"].get("fused")
-    beside = f", with the fused one {multiple(fused, EPOCH)} of that" if fused else ""
+    beside = f"; the fused one's multiple of that is {multiple(fused, EPOCH)}" if fused else ""
     within = in_threads(epoch["threads"])
-    return f"An epoch of {epoch['data']} takes {base['seconds']:.1f} s with the built-in LSTM{beside}, {within}."
+    return f"An epoch of {epoch['data']} takes the built-in LSTM {base['seconds']:.1f} s with {within}{beside}."
 
 
 def report(measured: dict[str, Any]) -> str:

@@ -244,7 +244,7 @@ def test_the_table_says_which_goals_are_met(written: Path) -> None:
     assert "0.18 (0.17 to 0.21), 25%, 0.20 missed" in printed
     assert "| 1.00, 1.00 met |" in printed
     assert "- fused RNN B10 T30 I5 H8 training, 1 thread: 0.21, goal 0.20" in printed
-    assert "An epoch of digits takes" in printed
+    assert "An epoch of digits takes the built-in LSTM" in printed
     assert "Left out, compiled" in printed
     goals = list(outcomes(saved))
     assert f"{sum(goal.met for goal in goals)} of {len(goals)} goals met." in printed
