@@ -11,7 +11,7 @@ from rnn_parity.bench.rounds import timed
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 SIDE = 1024  # of the square matrices whose product tells the rate
-SECONDS = 1.0  # how long the best of such products is looked for
+SECONDS = 2.0  # how long the best of such products is looked for
 
 
 def limit(setting: Setting, step: str) -> dict[str, Any]:
