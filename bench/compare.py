@@ -255,9 +255,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("benchmarks"), metavar="FOLDER", help="default %(default)s")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default %(default)s")
     own = torch.get_num_threads()
-    parser.add_argument(
-        "--threads", nargs="+", type=int, default=[*dict.fromkeys([own, 1])], metavar="N", help=f"default {own} and 1"
-    )
+    parser.add_argument("--threads", nargs="+", type=int, metavar="N", help=f"default {own}, then 1 on the CPU")
     parser.add_argument(
         "--seconds",
         type=float,
@@ -276,6 +274,8 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     chosen = parser.parse_args(argv)
     if chosen.device == "cuda" and not torch.cuda.is_available():
         parser.error("no CUDA device: torch.cuda.is_available() is False")
+    if chosen.threads is None:
+        chosen.threads = [own] if chosen.device == "cuda" else [*dict.fromkeys([own, 1])]
     if min(chosen.threads) < 1 or len({*chosen.threads}) < len(chosen.threads):
         parser.error(f"--threads: expected different numbers from 1 up, got {chosen.threads}")
     if chosen.seconds is None:
