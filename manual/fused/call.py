@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,7 @@ class Call:
     states: Sequence[Tensor]
 
 
+@runtime_checkable
 class Engine(Protocol):
     """What computes a layer over all steps at once."""
 

@@ -72,7 +72,7 @@ def run(name: str, tasks: int, parallel: bool, given: Any) -> None:
 
 def _compile(kernels: dict[str, Any], dtype: str) -> None:
     """Compile some kernels, or load them from the disk; say so where it takes seconds."""
-    folder = _folder()
+    folder = kept_in()
     new = folder is None or not any(folder.rglob(f"*.{list(kernels)[-1]}-*.nbi"))
     start = time.perf_counter()
     if new:
@@ -106,7 +106,7 @@ def _in_machine_code(function: Any, dtype: str, keep: bool) -> Any:
 
 
 @cache
-def _folder() -> Path | None:
+def kept_in() -> Path | None:
     """The folder for code compiled from these sources; None where none can be written, or indices are checked."""
     if CHECKED:
         return None
