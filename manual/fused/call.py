@@ -36,6 +36,10 @@ class Call:
     batch_sizes: Tensor | None
     states: Sequence[Tensor]
 
+    def tensors(self) -> list[Tensor]:
+        """All of its tensors."""
+        return [self.data, *self.states, *(w for of_direction in self.weights for w in of_direction.values())]
+
 
 @runtime_checkable
 class Engine(Protocol):
@@ -57,7 +61,7 @@ def can_fuse(call: Call) -> bool:
     torch.func, forward-mode derivatives, tracing, compiling, autocast and subclasses of Tensor.
     """
     dtype = call.data.dtype
-    tensors = [call.data, *call.states, *(w for of_direction in call.weights for w in of_direction.values())]
+    tensors = call.tensors()
     return not (
         torch.compiler.is_compiling()
         or torch._C._get_tracing_state() is not None
@@ -76,8 +80,4 @@ def _is_dual(tensor: Tensor) -> bool:
 
 def tracks_gradients(call: Call) -> bool:
     """Whether autograd is to record the call."""
-    return torch.is_grad_enabled() and (
-        call.data.requires_grad
-        or any(s.requires_grad for s in call.states)
-        or any(w.requires_grad for of_direction in call.weights for w in of_direction.values())
-    )
+    return torch.is_grad_enabled() and any(t.requires_grad for t in call.tensors())

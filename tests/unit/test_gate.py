@@ -151,7 +151,8 @@ def test_counts_do_not_vary(layer: Layer, step: str) -> None:
     first, second = (counts_of(calls_of(Aggregate(layer, step), SMALL, "cpu").layer, "cpu") for _ in range(2))
     assert first == second
     assert first["operators"]
-    assert first["multiply_adds"] > 0
+    # PyTorch counts the products that it takes itself.
+    assert (first["multiply_adds"] > 0) == (layer == OURS[0])
     assert first["peak_bytes"] > 0
     assert (first["saved_bytes"] > 0) == (step == "training")
 

@@ -33,7 +33,8 @@ class Compiled:
     def takes(self, call: Call) -> bool:
         """Whether it can compute this call: on the CPU, in a dtype that it knows, with anything to compute."""
         data = call.data
-        return data.device.type == "cpu" and data.dtype in COMPUTED_IN and data.numel() > 0 and is_installed()
+        known = data.dtype in COMPUTED_IN and data.numel() > 0 and is_installed()
+        return known and all(t.is_cpu for t in call.tensors())
 
     def run(self, call: Call) -> Sequence[Tensor]:
         """Return output and final states."""
@@ -53,7 +54,11 @@ class Compiled:
 
 def prepared(tensors: Sequence[Any], dtype: torch.dtype) -> Any:
     """Return tensors, None among them, as kernels take them: contiguous, in the dtype that is computed in."""
-    return [t if t is None or (t.dtype == dtype and t.is_contiguous()) else t.to(dtype).contiguous() for t in tensors]
+    return [t if t is None or _is_prepared(t, dtype) else t.resolve_neg().to(dtype).contiguous() for t in tensors]
+
+
+def _is_prepared(tensor: Tensor, dtype: torch.dtype) -> bool:
+    return tensor.dtype == dtype and tensor.is_contiguous() and not tensor.is_neg()
 
 
 def stored(tensors: Sequence[Any], dtype: torch.dtype) -> list[Any]:

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding as llvm
 import numba
 import platformdirs
 from numba import cfunc
@@ -107,10 +108,13 @@ def _in_machine_code(function: Any, dtype: str, keep: bool) -> Any:
 
 @cache
 def kept_in() -> Path | None:
-    """The folder for code compiled from these sources; None where none can be written, or indices are checked."""
+    """The folder for code of these sources and this processor; None where there is none, or indices are checked."""
     if CHECKED:
         return None
-    sources = hashlib.sha256(numba.__version__.encode())
+    processor = settings.CPU_NAME, settings.CPU_FEATURES  # where numba is told it
+    if settings.CPU_NAME is None:
+        processor = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    sources = hashlib.sha256(repr((numba.__version__, processor)).encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         sources.update(path.read_bytes())
     folder = Path(settings.CACHE_DIR or platformdirs.user_cache_dir("rnn-parity")) / sources.hexdigest()[:16]

@@ -83,9 +83,9 @@ class Setup:
                 "panels_hr": directions * units * R * L * projected,
                 "scratch": scratch,
                 "D": directions * units * rows * EQUATIONS[cell].GRADIENTS * L,
-                "dh": rows * directions * R * projected,
                 "carried": directions * units * B * L,
                 "summed": self.tasks * (max(recurrent + inputs, units) + 1) * ROWS_SUMMED * L,
+                "dh": rows * directions * R * projected,
             }
         )
         # Tasks of the kernels that fill panels.
@@ -160,7 +160,7 @@ def _workspace(size: int) -> Tensor:
     return held
 
 
-def _place(arguments: Any, room: list[tuple[str, int]], setup: Setup) -> Tensor:
+def _place(arguments: Any, room: list[tuple[str, int]]) -> Tensor:
     """Give each array of a walk its place in the workspace, and return that."""
     workspace = _workspace(room[-1][1])
     begin = workspace.data_ptr()
@@ -198,7 +198,7 @@ def forward(setup: Setup, tensors: Sequence[Any], keep: bool) -> tuple[list[Tens
         what the backward pass needs of it.
     """
     arguments, states, _weights = _arguments(setup, tensors)
-    _workspace = _place(arguments, setup.forward_room, setup)
+    _held = _place(arguments, setup.forward_room)
     data = tensors[0]
     h = kept = out = data.new_empty(*data.shape[:-1], setup.rows_of_h[1])
     if keep:
@@ -232,7 +232,7 @@ def backward(
         the gradients, None where none is asked for.
     """
     arguments, states, _weights = _arguments(setup, tensors)
-    _workspace = _place(arguments, setup.backward_room, setup)
+    _held = _place(arguments, setup.backward_room)
     found = [torch.empty_like(t) if need else None for t, need in zip(tensors, needs, strict=True)]
     d_x, *d_states = found[: 1 + len(states)]
     d_weights = _addresses(found[1 + len(states) :])
