@@ -14,9 +14,10 @@ Source: Parker, Monte Carlo Arithmetic, 1997; the factor F is measured, see `ben
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from operator import imul
 from typing import Any
 
 import numpy as np
@@ -63,12 +64,12 @@ def complex_step(dtype: np.typing.DTypeLike) -> Any:
 
 @lru_cache(maxsize=8)
 def _pools(dtype: torch.dtype) -> tuple[Array, Array, Array]:
-    """Return u * xi, 1 + u * xi and u * xi times the smallest normal number.
+    """Return u * xi, 1 + u * xi and u * xi times the smallest normal number, each twice in a row.
 
     In the oracle's precision: in float64, 1 + u * xi would be 1 again.
     """
     wide = oracle_dtype(dtype)
-    xi = np.random.default_rng(0).uniform(-1, 1, POOL).astype(wide)
+    xi = np.tile(np.random.default_rng(0).uniform(-1, 1, POOL).astype(wide), 2)
     noise = np.asarray(xi * wide(unit_roundoff(dtype)))
     return noise, 1 + noise, noise * torch.finfo(dtype).smallest_normal
 
@@ -96,9 +97,9 @@ class Perturbed:
     def __call__(self, x: Array) -> Array:
         """Round a product or a sum in place: noise relative to x."""
         noisy = _perturbed(x)
-        noisy *= self._take(self._factors, noisy)
+        self._each(noisy, self._factors, imul)
         if self._underflows:
-            _add_where(noisy, noisy, self._take(self._absolute, noisy))
+            self._each(noisy, self._absolute, lambda some, noise: _add_where(some, some, noise))
         return x
 
     def activation(self, x: Array, a: Array) -> Array:
@@ -109,7 +110,8 @@ class Perturbed:
         noisy = _perturbed(x)
         if x.dtype.kind == "c":
             noisy += 1j * _perturbed(a).imag * self._take(self._noise, noisy)
-        _add_where(noisy, noisy.real, self._take(self._noise, noisy))  # tanh(0) is 0 however it is evaluated
+        # tanh(0) is 0 however it is evaluated.
+        self._each(noisy, self._noise, lambda some, noise: _add_where(some, some.real, noise))
         return x
 
     def total(self, x: Array, steps: int, rows: int) -> Array:
@@ -118,8 +120,8 @@ class Perturbed:
         Half precision is added up over the rows in float32, by all that is known: there the steps alone count.
         """
         terms = steps if self._half else steps * rows
-        noisy = _perturbed(x)
-        noisy *= 1 + max(1.0, terms / FACTOR) * self._take(self._noise, noisy)
+        share = max(1.0, terms / FACTOR)
+        self._each(_perturbed(x), self._noise, lambda noisy, noise: imul(noisy, 1 + share * noise))
         return x
 
     def kink(self, x: Array) -> Array:
@@ -139,17 +141,43 @@ class Perturbed:
         noisy += np.where(noisy == 0, 1, self._crossing * spread) * xi
         return moved
 
+    def _each(self, x: Array, pool: Array, change: Callable[[Array, Array], object]) -> None:
+        """Change an array in place by the pool's next numbers; a large one block by block, with none of its size."""
+        begin = self._next(x.size)
+        if begin + x.size <= len(pool):
+            change(x, pool[begin : begin + x.size].reshape(x.shape))
+        else:
+            _in_blocks(x, pool, begin, change)
+
     def _take(self, pool: Array, like: Array) -> Array:
         """Return the pool's next numbers, in the shape of an array."""
-        begin, end = self._position, self._position + like.size
-        if end > POOL:
+        begin = self._next(like.size)
+        return np.resize(pool[begin : begin + min(like.size, POOL)], like.shape)
+
+    def _next(self, size: int) -> int:
+        """Return where in the pool so many numbers begin, which are taken then."""
+        begin = self._position
+        if begin + size > POOL:
             begin = self._random.randrange(POOL)
-            end = begin + like.size
-            if end > POOL:
+            if begin + size > POOL:
                 self._position = begin
-                return np.resize(np.roll(pool, begin), like.shape)
-        self._position = end
-        return pool[begin:end].reshape(like.shape)
+                return POOL - begin
+        self._position = begin + size
+        return begin
+
+
+def _in_blocks(x: Array, pool: Array, begin: int, change: Callable[[Array, Array], object]) -> int:
+    """Change an array as `Perturbed` does, by the numbers from `begin` on, over and over; return where they end."""
+    rows = POOL * len(x) // x.size
+    if not rows:
+        for row in x:
+            begin = _in_blocks(row, pool, begin, change)
+        return begin
+    for k in range(0, len(x), rows):
+        block = x[k : k + rows]
+        change(block, pool[begin : begin + block.size].reshape(block.shape))
+        begin = (begin + block.size) % POOL
+    return begin
 
 
 def _perturbed(x: Array) -> Array:
@@ -181,7 +209,8 @@ class Bound:
     @cached_property
     def peak(self) -> float:
         """max|truth|, of what is finite."""
-        return float(np.abs(self.truth[np.isfinite(self.truth)]).max(initial=0))
+        peak = float(np.abs(self.truth).max(initial=0))
+        return peak if np.isfinite(peak) else float(np.abs(self.truth[np.isfinite(self.truth)]).max(initial=0))
 
     @property
     def limit(self) -> float:
@@ -240,16 +269,27 @@ def _wider(bound: Bound, other: Bound | None) -> Bound:
 def bounds_of(results: Mapping[str, Array], dtype: torch.dtype, planted: bool = False) -> dict[str, Bound]:
     """Return the bound of every tensor from its runs: the first exact, the others perturbed."""
     finite = {"forward": True, "backward": True}
-    found = {}
+    spreads = {}
     with np.errstate(all="ignore"):
         for name, runs in results.items():
-            within = np.abs(runs) < torch.finfo(dtype).max
-            if planted:
-                within |= (np.isnan(runs) & np.isnan(runs[:1])) | (np.isinf(runs) & (runs == runs[:1]))
-            finite["backward" if name.endswith(".grad") else "forward"] &= bool(within.all())
-        for name, runs in results.items():
-            # One infinity on the way makes what depends on it infinite or NaN: forward all, backward all gradients.
-            within_range = finite["forward"] and (finite["backward"] or not name.endswith(".grad"))
-            apart = np.abs(runs[1:] - runs[0])[:, np.isfinite(runs[0])]
-            found[name] = Bound(runs[0], float(apart.max(initial=0)), dtype, within_range)
-    return found
+            highest, lowest = runs.max(axis=0), runs.min(axis=0)
+            within = bool(max(highest.max(), -lowest.min()) < torch.finfo(dtype).max)  # which NaN is not
+            if within:
+                spread = max((highest - runs[0]).max(), (runs[0] - lowest).max())
+            else:
+                spread = np.abs(runs[1:] - runs[0])[:, np.isfinite(runs[0])].max(initial=0)
+                within = planted and _within(runs, dtype)
+            spreads[name] = float(spread)
+            finite["backward" if name.endswith(".grad") else "forward"] &= within
+    # One infinity on the way makes what depends on it infinite or NaN: forward all, backward all gradients.
+    forward, both = finite["forward"], finite["forward"] and finite["backward"]
+    return {
+        name: Bound(runs[0], spreads[name], dtype, both if name.endswith(".grad") else forward)
+        for name, runs in results.items()
+    }
+
+
+def _within(runs: Array, dtype: torch.dtype) -> bool:
+    """Whether nothing left the dtype's range, beside what is NaN or infinite in every run."""
+    alike = (np.isnan(runs) & np.isnan(runs[:1])) | (np.isinf(runs) & (runs == runs[:1]))
+    return bool(((np.abs(runs) < torch.finfo(dtype).max) | alike).all())
