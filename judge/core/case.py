@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -132,8 +134,18 @@ def draw(seed: int, *shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+_WHATEVER: dict[str, Any] = {"modes": (), "grad_mode": "", "frozen": ()}  # of a case, its tensors are the same
+
+
 def weights_of(case: Case) -> dict[str, Tensor]:
     """Return every parameter by name, float64 on the CPU, with values that the case's dtype holds exactly."""
+    return {name: weight.clone() for name, weight in _weights_of(replace(case, **_WHATEVER)).items()}
+
+
+@lru_cache(
+    maxsize=1
+)  # each layer asks for them again, and so does the oracle: to copy them is faster than to draw them
+def _weights_of(case: Case) -> dict[str, Tensor]:
     found = {}
     for index, (name, shape) in enumerate(case.spec.parameter_shapes().items()):
         scale = case.weight_scale if name.startswith("weight") else 1.0
@@ -152,6 +164,11 @@ def tensors_of(case: Case, offset: int = 0) -> dict[str, Tensor]:
         input (seq_len, batch, input_size), h_0 and c_0 (num_layers * num_directions, batch, features) unless
         absent, and a cotangent for each name in `case.cotangents` in the shape of what it is a gradient of.
     """
+    return {name: tensor.clone() for name, tensor in _tensors_of(replace(case, **_WHATEVER), offset).items()}
+
+
+@lru_cache(maxsize=2)
+def _tensors_of(case: Case, offset: int) -> dict[str, Tensor]:
     spec, rows = case.spec, case.spec.num_layers * case.spec.num_directions
     h, c = (rows, case.batch, spec.state_size), (rows, case.batch, spec.hidden_size)
     sequence = (case.seq_len, case.batch, spec.num_directions * spec.state_size)

@@ -147,12 +147,13 @@ def compared(
         # Other dialects than its own the built-in does not speak.
         beside = {} if verdict.case.spec.dialect else _attempted(of_builtin, verdict)
     limits = limits_of(COPIES)
-    if in_doubt([*compare(limits, found), *compare(limits, beside)], verdict.case):
+    verdict.findings, of_beside = compare(limits, found), compare(limits, beside)
+    if in_doubt([*verdict.findings, *of_beside], verdict.case):
         limits = limits_of(CONFIRMING_COPIES)
+        verdict.findings, of_beside = compare(limits, found), compare(limits, beside)
     verdict.undetermined = [name for name, bound in limits.items() if not bound.determined]
-    verdict.findings = compare(limits, found)
     verdict.left_out = [name for name in limits if name not in found]
-    for finding in compare(limits, beside)[:1]:
+    for finding in of_beside[:1]:
         verdict.builtin_fault = finding.describe() if finding.ratio > 1 else None
     return verdict
 
@@ -265,6 +266,10 @@ def error(truth: Array, tensor: Tensor | None) -> float:
     values = tensor.to(torch.float64).numpy()
     if values.shape != truth.shape:
         return float("inf")
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = float(np.abs(values - truth).max(initial=0))
+    if math.isfinite(apart):
+        return apart
     finite = np.isfinite(truth)
     if not np.array_equal(values[~finite], truth[~finite], equal_nan=True) or not np.isfinite(values[finite]).all():
         return float("inf")
