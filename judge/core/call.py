@@ -6,7 +6,7 @@ setting of PyTorch's, is raised as `Misbehaviour` with one line that says what w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -41,8 +41,6 @@ GRAD_MODES: dict[str, Callable[[], Any]] = {
     "inference": torch.inference_mode,
 }
 
-Named = Iterable[tuple[str, Tensor]]
-
 
 def run(implementation: Implementation, layer: nn.Module, case: Case) -> dict[str, Tensor | None]:
     """Call the layer once for each of the case's modes and return what the last call gave.
@@ -59,7 +57,7 @@ def run(implementation: Implementation, layer: nn.Module, case: Case) -> dict[st
     Raises:
         Misbehaviour: see there.
     """
-    before = _snapshot(require_gradients(layer, case).items())
+    before = _snapshot(require_gradients(layer, case))
     for k, mode in enumerate(case.modes[:-1]):
         _earlier_call(layer, case, mode, EARLIER_CALL * (k + 1))
     set_mode(layer, case.modes[-1])
@@ -75,7 +73,7 @@ def run(implementation: Implementation, layer: nn.Module, case: Case) -> dict[st
                 raise FrozenGradient(name)
             if name not in case.frozen:
                 found[f"{name}.grad"] = gradient
-    _require_unchanged(before, _snapshot(parameters_of(layer).items()), "parameter")
+    _require_unchanged(before, parameters_of(layer), "parameter")
     kept = {name: None if tensor is None else tensor.detach().clone().cpu() for name, tensor in found.items()}
     begun.require_separate()
     return kept
@@ -202,7 +200,7 @@ class Call:
     def __init__(self, layer: nn.Module, case: Case, tensors: Mapping[str, Tensor]) -> None:
         self.case, self.tensors = case, tensors
         self.given = {name: passed(tensors[name], case, name) for name in ARGUMENTS if name in tensors}
-        self.before = _snapshot(self.given.items())
+        self.before = _snapshot(self.given)
         for name, tensor in self.given.items():
             tensor.requires_grad_(bool(case.cotangents) and case.wants_grad(name))
         arguments = arguments_for(self.given, case)
@@ -210,7 +208,7 @@ class Call:
         parts = _snapshot(_parts(packed))
         with GRAD_MODES["grad" if case.cotangents else case.grad_mode](), watched("forward"):
             returned = layer(*arguments)
-        _require_unchanged(parts, _snapshot(_parts(packed)), "argument")
+        _require_unchanged(parts, _parts(packed), "argument")
         self.results = _checked(returned, case, arguments[0])
 
     def backward(self, retain_graph: bool = False) -> None:
@@ -228,7 +226,7 @@ class Call:
             loss = torch.stack([(o * c).sum() for o, c in zip(outputs, cotangents, strict=True)]).sum()
             results = {name: r.data if isinstance(r, PackedSequence) else r for name, r in self.results.items()}
             change({**self.given, **results})
-            self.before = _snapshot(self.given.items())
+            self.before = _snapshot(self.given)
             with watched("backward"):
                 torch.autograd.backward(loss)
 
@@ -258,18 +256,19 @@ class Call:
         """Change one result after the other in place: what others have, in results and arguments, is to stay."""
         results = {name: r.data if isinstance(r, PackedSequence) else r for name, r in self.results.items()}
         with torch.inference_mode():  # which may change its own tensors
+            every = {**self.given, **results}
+            expected = {name: tensor.detach().clone() for name, tensor in every.items()}
             for name, result in results.items():
-                others = {**self.given, **results}
-                before = {other: tensor.detach().clone() for other, tensor in others.items() if other != name}
-                result.detach().fill_(CHANGED)
-                for other, values in before.items():
-                    if not torch.equal(values.nan_to_num(), others[other].detach().nan_to_num()):
+                for changed in (result, expected[name]):
+                    changed.detach().fill_(CHANGED)
+                for other, values in expected.items():
+                    if other != name and not _same(values, every[other].detach()):
                         raise SharedMemory(name, other)
 
     @torch.no_grad()  # since of a result that was changed in place some have no view with a history
     def found(self) -> dict[str, Any]:
         """Return the results and the gradients of the arguments, padded and time-major."""
-        _require_unchanged(self.before, _snapshot(self.given.items()), "argument")
+        _require_unchanged(self.before, self.given, "argument")
         found: dict[str, Any] = {name: padded(result, self.case, name) for name, result in self.results.items()}
         for name, tensor in self.given.items():
             if self.case.cotangents and self.case.wants_grad(name):
@@ -278,11 +277,11 @@ class Call:
         return found
 
 
-def _parts(packed: PackedSequence | None) -> Named:
+def _parts(packed: PackedSequence | None) -> dict[str, Tensor]:
     """Return the tensors of packed input: packing copies, so the padded tensor does not show what becomes of them."""
     fields = ("data", "batch_sizes", "sorted_indices", "unsorted_indices")
-    parts = ((f"input.{name}", getattr(packed, name, None)) for name in fields)
-    return [(name, part) for name, part in parts if part is not None]
+    parts = {f"input.{name}": getattr(packed, name, None) for name in fields}
+    return {name: part for name, part in parts.items() if part is not None}
 
 
 def _checked(returned: Any, case: Case, sequence: Any) -> dict[str, Any]:
@@ -348,20 +347,26 @@ def _kind_of(value: Any) -> str:
     return type(value).__name__
 
 
-def _snapshot(named: Named) -> dict[str, tuple[Any, ...]]:
-    return {
-        name: (tensor.detach().clone(), tensor.shape, tensor.stride(), tensor.dtype, tensor.requires_grad)
-        for name, tensor in named
-    }
+def _snapshot(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Any, ...]]:
+    return {name: (tensor.detach().clone(), *_form(tensor)) for name, tensor in tensors.items()}
 
 
-def _require_unchanged(before: Mapping[str, Any], after: Mapping[str, Any], what: str) -> None:
+def _form(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.requires_grad
+
+
+def _require_unchanged(before: Mapping[str, Any], after: Mapping[str, Tensor], what: str) -> None:
     if before.keys() != after.keys():
         raise OtherParameters(list(before), list(after))
     for name, (values, *form) in before.items():
-        now, *form_now = after[name]
+        form_now = list(_form(after[name]))
         compared = len(form) if what == "parameter" else 3  # the judge itself makes arguments require gradients
         if form[:compared] != form_now[:compared]:
             raise Reformed(what, name, form, form_now)
-        if not ((values == now) | (values.isnan() & now.isnan())).all():
+        if not _same(values, after[name].detach()):
             raise ChangedInPlace(what, name)
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Whether values are the same, where there is NaN in both of them too."""
+    return torch.equal(a, b) or bool(((a == b) | (a.isnan() & b.isnan())).all())

@@ -18,7 +18,7 @@ import numpy as np
 from .candidate import is_of_adapter
 from .device import loses_device, lost_device, wait
 from .misbehaviour import Ended, OfAdapter, Raised, SettingChanged
-from .settings import generators_restored, restored, settings
+from .settings import generators_restored, put_back, settings
 
 # Who computes.
 CANDIDATE, BUILTIN, JUDGE = "the candidate", "torch.nn", "the judge"
@@ -53,20 +53,21 @@ def on_behalf_of(who: str) -> Iterator[None]:
 def watched(stage: str) -> Iterator[None]:
     """Run a part of a layer: an exception is misbehaviour, and so is a setting of PyTorch's left changed."""
     begins((_computing, stage))
-    with restored() as before:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                yield
-                wait()
-        except (Exception, SystemExit) as error:  # of another, whoever listens is to know whose it is
-            begins((JUDGE, "comparing"))
-            if loses_device(error):
-                raise Ended(stage, str(lost_device())) from error
-            raised = OfAdapter if is_of_adapter(error) else Raised
-            raise raised(stage, type(error).__name__, " ".join(str(error).split())) from error
+    before = settings()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+            wait()
+    except (Exception, SystemExit) as error:  # of another, whoever listens is to know whose it is
         begins((JUDGE, "comparing"))
-        after = settings()
+        if loses_device(error):
+            raise Ended(stage, str(lost_device())) from error
+        raised = OfAdapter if is_of_adapter(error) else Raised
+        raise raised(stage, type(error).__name__, " ".join(str(error).split())) from error
+    finally:
+        after = put_back(before)
+    begins((JUDGE, "comparing"))
     for name, value in before.items():
         if after[name] != value and None not in (after[name], value):
             raise SettingChanged(stage, name, value, after[name])

@@ -132,9 +132,17 @@ def restored() -> Iterator[dict[str, Any]]:
     try:
         yield before
     finally:
+        put_back(before)
+
+
+def put_back(before: dict[str, Any]) -> dict[str, Any]:
+    """Put PyTorch's settings back to what they were, and return what they had become."""
+    after = settings()
+    if after != before:
         for name, (get, restore) in SETTINGS.items():
             if (now := get()) != before[name] and None not in (now, before[name]):
                 restore(before[name])
+    return after
 
 
 @contextmanager
