@@ -23,6 +23,7 @@ from ..core.candidate import Implementation
 from ..core.case import GRADIENT_SUMS, RANDOM_SUM, ROWS, UNCHANGED_CALLS, Case, draw, tensors_of, weights_of
 from ..core.check import Check
 from ..core.misbehaviour import Misbehaviour, SameDropout
+from ..core.settings import seed_generators
 from ..core.verdict import Finding, Verdict, candidate, exact_products, loaded_builtin
 from ..programs import forms
 from ..programs.writing import by
@@ -322,7 +323,7 @@ def global_seed(case: Case) -> Iterator[None]:
     device = torch.device(case.device)
     devices, kind = ([], "cuda") if device.type == "cpu" else ([device], device.type)
     with torch.random.fork_rng(devices, device_type=kind):
-        torch.manual_seed(case.dropout_seed or 0)
+        seed_generators(case.dropout_seed or 0, case.device)
         yield
 
 

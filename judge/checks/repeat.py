@@ -12,6 +12,7 @@ from ..core.candidate import Implementation
 from ..core.case import Case, tensors_of
 from ..core.check import Check
 from ..core.misbehaviour import Misbehaviour
+from ..core.settings import seed_generators
 from ..core.verdict import Finding, Results, Verdict, candidate, case_bounds, exact_products, loaded_builtin
 from ..programs import forms
 from ..programs.forms import drops
@@ -61,7 +62,7 @@ def _limits(case: Case, copies: int) -> dict[str, Bound]:
 def _called(implementation: Implementation, layer: torch.nn.Module, case: Case) -> Results:
     set_mode(layer, case.modes[-1])
     if case.dropout_seed is not None:
-        torch.manual_seed(case.dropout_seed)
+        seed_generators(case.dropout_seed, case.device)
     found = call(layer, case, tensors_of(case))
     if case.cotangents:
         gradients = parameter_gradients(implementation, layer, case)

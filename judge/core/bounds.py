@@ -17,7 +17,6 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from operator import imul
 from typing import Any
 
 import numpy as np
@@ -97,7 +96,7 @@ class Perturbed:
     def __call__(self, x: Array) -> Array:
         """Round a product or a sum in place: noise relative to x."""
         noisy = _perturbed(x)
-        self._each(noisy, self._factors, imul)
+        self._each(noisy, self._factors, _multiply)
         if self._underflows:
             self._each(noisy, self._absolute, lambda some, noise: _add_where(some, some, noise))
         return x
@@ -121,7 +120,7 @@ class Perturbed:
         """
         terms = steps if self._half else steps * rows
         share = max(1.0, terms / FACTOR)
-        self._each(_perturbed(x), self._noise, lambda noisy, noise: imul(noisy, 1 + share * noise))
+        self._each(_perturbed(x), self._noise, lambda noisy, noise: _multiply(noisy, 1 + share * noise))
         return x
 
     def kink(self, x: Array) -> Array:
@@ -143,9 +142,9 @@ class Perturbed:
 
     def _each(self, x: Array, pool: Array, change: Callable[[Array, Array], object]) -> None:
         """Change an array in place by the pool's next numbers; a large one block by block, with none of its size."""
-        begin = self._next(x.size)
-        if begin + x.size <= len(pool):
-            change(x, pool[begin : begin + x.size].reshape(x.shape))
+        begin, size = self._next(x.size), x.size
+        if begin + size <= len(pool):
+            change(x, pool[begin : begin + size].reshape(x.shape))
         else:
             _in_blocks(x, pool, begin, change)
 
@@ -183,6 +182,11 @@ def _in_blocks(x: Array, pool: Array, begin: int, change: Callable[[Array, Array
 def _perturbed(x: Array) -> Array:
     """Return the copies that are perturbed, of a sequence or of one step."""
     return x[:, 1:] if x.ndim == 5 else x[1:]
+
+
+def _multiply(x: Array, factors: Array) -> None:
+    """Multiply in place."""
+    x *= factors
 
 
 def _add_where(x: Array, nonzero: Array, noise: Array) -> None:

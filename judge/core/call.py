@@ -30,6 +30,7 @@ from .misbehaviour import (
     WrongReturn,
     WrongType,
 )
+from .settings import seed_generators
 
 ARGUMENTS = ("input", "h_0", "c_0")
 
@@ -62,7 +63,7 @@ def run(implementation: Implementation, layer: nn.Module, case: Case) -> dict[st
         _earlier_call(layer, case, mode, EARLIER_CALL * (k + 1))
     set_mode(layer, case.modes[-1])
     if case.dropout_seed is not None:
-        torch.manual_seed(case.dropout_seed)
+        seed_generators(case.dropout_seed, case.device)
     begun = Call(layer, case, tensors_of(case))
     if case.cotangents:
         begun.backward()

@@ -134,17 +134,18 @@ def draw(seed: int, *shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-_WHATEVER: dict[str, Any] = {"modes": (), "grad_mode": "", "frozen": ()}  # of a case, its tensors are the same
+_ALIKE: dict[str, Any] = {"modes": (), "grad_mode": "", "frozen": ()}  # cases that differ in these have one's tensors
 
 
 def weights_of(case: Case) -> dict[str, Tensor]:
-    """Return every parameter by name, float64 on the CPU, with values that the case's dtype holds exactly."""
-    return {name: weight.clone() for name, weight in _weights_of(replace(case, **_WHATEVER)).items()}
+    """Return every parameter by name, float64 on the CPU, with values that the case's dtype holds exactly.
+
+    They are the same ones at each call, for nobody to change.
+    """
+    return dict(_weights_of(replace(case, **_ALIKE)))
 
 
-@lru_cache(
-    maxsize=1
-)  # each layer asks for them again, and so does the oracle: to copy them is faster than to draw them
+@lru_cache(maxsize=1)  # each layer asks for them again, and so does the oracle
 def _weights_of(case: Case) -> dict[str, Tensor]:
     found = {}
     for index, (name, shape) in enumerate(case.spec.parameter_shapes().items()):
@@ -164,10 +165,10 @@ def tensors_of(case: Case, offset: int = 0) -> dict[str, Tensor]:
         input (seq_len, batch, input_size), h_0 and c_0 (num_layers * num_directions, batch, features) unless
         absent, and a cotangent for each name in `case.cotangents` in the shape of what it is a gradient of.
     """
-    return {name: tensor.clone() for name, tensor in _tensors_of(replace(case, **_WHATEVER), offset).items()}
+    return {name: tensor.clone() for name, tensor in _tensors_of(replace(case, **_ALIKE), offset).items()}
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=2)  # to copy them takes less time than to draw them again
 def _tensors_of(case: Case, offset: int) -> dict[str, Tensor]:
     spec, rows = case.spec, case.spec.num_layers * case.spec.num_directions
     h, c = (rows, case.batch, spec.state_size), (rows, case.batch, spec.hidden_size)

@@ -101,14 +101,14 @@ class Streams:
                 generator.manual_seed(next(_streams))
             # One step on, so that no case begins where another ended.
             random.random(), np.random.random()
-            begun = _fingerprints()
+            begun = _fingerprints(_states())
             try:
                 yield
             finally:
-                ended = _fingerprints()
+                Streams.states = _states()
+                ended = _fingerprints(Streams.states)
                 self.reseeded = next((name for name, _ in (ended - begun) & self.left), None)
                 self.left |= ended - begun
-                Streams.states = _states()
                 _set_states(before)
 
 
@@ -121,6 +121,6 @@ def _set_states(states: tuple[Any, Any]) -> None:
     np.random.set_state(states[1])
 
 
-def _fingerprints() -> set[tuple[str, int]]:
-    of_python, (_, words, position, *_) = _states()
+def _fingerprints(states: tuple[Any, Any]) -> set[tuple[str, int]]:
+    of_python, (_, words, position, *_) = states
     return {("Python's", hash(of_python)), ("NumPy's", hash((words.tobytes(), position)))}

@@ -145,6 +145,12 @@ def put_back(before: dict[str, Any]) -> dict[str, Any]:
     return after
 
 
+def seed_generators(seed: int, device: str) -> None:
+    """Seed the global generators, as `torch.manual_seed` does, which takes its time for devices that are not there."""
+    seed_them = torch.default_generator.manual_seed if device == "cpu" else torch.manual_seed
+    seed_them(seed)
+
+
 @contextmanager
 def generators_restored() -> Iterator[tuple[torch.Generator, ...]]:
     """Put PyTorch's global random generators back at the end, and yield them."""
