@@ -279,7 +279,9 @@ def bounds_of(results: Mapping[str, Array], dtype: torch.dtype, planted: bool = 
             highest, lowest = runs.max(axis=0), runs.min(axis=0)
             within = bool(max(highest.max(), -lowest.min()) < torch.finfo(dtype).max)  # which NaN is not
             if within:
-                spread = max((highest - runs[0]).max(), (runs[0] - lowest).max())
+                highest -= runs[0]
+                lowest -= runs[0]
+                spread = max(highest.max(), -lowest.min())
             else:
                 spread = np.abs(runs[1:] - runs[0])[:, np.isfinite(runs[0])].max(initial=0)
                 within = planted and _within(runs, dtype)
@@ -287,8 +289,8 @@ def bounds_of(results: Mapping[str, Array], dtype: torch.dtype, planted: bool = 
             finite["backward" if name.endswith(".grad") else "forward"] &= within
     # One infinity on the way makes what depends on it infinite or NaN: forward all, backward all gradients.
     forward, both = finite["forward"], finite["forward"] and finite["backward"]
-    return {
-        name: Bound(runs[0], spreads[name], dtype, both if name.endswith(".grad") else forward)
+    return {  # with a copy of the exact run: a view would keep the others in memory
+        name: Bound(runs[0].copy(), spreads[name], dtype, both if name.endswith(".grad") else forward)
         for name, runs in results.items()
     }
 

@@ -149,8 +149,8 @@ def weights_of(case: Case) -> dict[str, Tensor]:
 def _weights_of(case: Case) -> dict[str, Tensor]:
     found = {}
     for index, (name, shape) in enumerate(case.spec.parameter_shapes().items()):
-        scale = case.weight_scale if name.startswith("weight") else 1.0
-        found[name] = _planted(case, name, _representable(scale * draw(case.seed + index, *shape), case.dtype))
+        values = draw(case.seed + index, *shape).mul_(case.weight_scale if name.startswith("weight") else 1.0)
+        found[name] = _planted(case, name, _representable(values, case.dtype))
     return found
 
 

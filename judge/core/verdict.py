@@ -221,8 +221,8 @@ def _bounds_without_masks(case: Case, copies: int, offset: int) -> dict[str, Bou
 
 
 def in_numpy(tensors: Mapping[str, Tensor], case: Case) -> dict[str, Array]:
-    """Return tensors as arrays in the oracle's precision for the case."""
-    return {name: tensor.numpy().astype(oracle_dtype(case.dtype)) for name, tensor in tensors.items()}
+    """Return tensors as arrays in the oracle's precision for the case, in their own memory where they have it."""
+    return {name: tensor.numpy().astype(oracle_dtype(case.dtype), copy=False) for name, tensor in tensors.items()}
 
 
 def inputs_of(case: Case, tensors: Mapping[str, Array], masks: list[Array] | None = None) -> Inputs:
@@ -267,7 +267,8 @@ def error(truth: Array, tensor: Tensor | None) -> float:
     if values.shape != truth.shape:
         return float("inf")
     with np.errstate(invalid="ignore", over="ignore"):
-        apart = float(np.abs(values - truth).max(initial=0))
+        difference = values - truth
+        apart = float(np.abs(difference, out=difference).max(initial=0))
     if math.isfinite(apart):
         return apart
     finite = np.isfinite(truth)
