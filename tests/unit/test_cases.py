@@ -150,6 +150,14 @@ def test_states_and_biases_are_distinct_and_not_zero() -> None:
     assert len({round(vector[0].item(), 9) for vector in vectors}) == len(vectors)
 
 
+def test_who_changes_a_tensor_of_a_case_changes_it_for_nobody_else() -> None:
+    case = next(case for case in drawn(implementation_from(LAYERS["gru"], "gru"), 50) if case.cotangents)
+    before = {name: tensor.clone() for name, tensor in tensors_of(case).items()}
+    for tensor in tensors_of(case).values():
+        tensor.fill_(7)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in tensors_of(case).items())
+
+
 @pytest.mark.parametrize("kind", LAYERS)
 def test_nothing_unsupported_is_drawn(kind: str) -> None:
     everything = replace(implementation_from(LAYERS[kind], kind), unsupported=frozenset(FEATURES))

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from rnn_parity.judge.core.bounds import CONFIRMING_COPIES, Bound, Perturbed, longdouble_is_wider, unit_roundoff
+from rnn_parity.judge.core.bounds import (
+    CONFIRMING_COPIES,
+    POOL,
+    Bound,
+    Perturbed,
+    longdouble_is_wider,
+    unit_roundoff,
+)
 from rnn_parity.judge.core.case import Case, tensors_of
 from rnn_parity.judge.core.verdict import case_bounds, compare, error
 from rnn_parity.reference import LayerSpec
@@ -50,9 +57,17 @@ def test_exact_zeros_stay_exact() -> None:
         assert not Perturbed(dtype)(np.zeros((5, 1, 2, 3))).any()
 
 
-def test_noise_larger_than_its_pool() -> None:
-    x = Perturbed(torch.float32)(np.ones((5, 1, 200, 400)))
-    assert 0 < np.abs(x[1:] - 1).max() <= unit_roundoff(torch.float32)
+@pytest.mark.parametrize("shape", [(5, 1, 200, 400), (30, 5, 2, 60, 20), (2, 3, 1, 300, 300)], ids=str)
+def test_noise_larger_than_its_pool_begins_again(shape: tuple[int, ...]) -> None:
+    x = Perturbed(torch.float32)(np.ones(shape))
+    exact, noisy = (x[:, :1], x[:, 1:]) if x.ndim == 5 else (x[:1], x[1:])
+    assert (exact == 1).all()
+    assert 0 < np.abs(noisy - 1).max() <= unit_roundoff(torch.float32)
+    assert np.array_equal(noisy.reshape(-1)[POOL:], noisy.reshape(-1)[:-POOL])
+
+
+def test_a_bound_keeps_no_other_run_in_memory() -> None:
+    assert all(bound.truth.base is None for bound in bounds_of().values())
 
 
 def test_a_tensor_without_digits_is_not_judged() -> None:
