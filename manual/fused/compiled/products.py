@@ -1,8 +1,8 @@
 """Products of rows with panels of weights: what every step spends its time on.
 
-A panel is a matrix (K, lanes), whose row k is multiplied by the number k of a row. A tile takes up to six rows at once:
-their sums stay in registers, and each vector of the panel is loaded once for all of them. Each row's sum is the same,
-to the bit, however many rows there are beside it.
+A panel is a matrix (K, lanes), whose row k is multiplied by the number k of a row. A tile takes up to six rows at
+once: their sums stay in registers, and each vector of the panel is loaded once for all of them. Each row's sum is the
+same, to the bit, however many rows there are beside it.
 
 Here are addresses alone. `multiply` is a kernel of its own, which the others call by its address, to be compiled once.
 """
