@@ -57,18 +57,18 @@ class Engine(Protocol):
 def can_fuse(call: Call) -> bool:
     """Whether an engine may compute a call at all; else it is left to autograd, step by step.
 
-    Engines take plain tensors of one real dtype. They do not take what looks into each operation: the transforms of
+    Engines take plain tensors of one real dtype on one device. They do not take what looks into each operation: the transforms of
     torch.func, forward-mode derivatives, tracing, compiling, autocast and subclasses of Tensor.
     """
-    dtype = call.data.dtype
+    dtype, device = call.data.dtype, call.data.device
     tensors = call.tensors()
     return not (
         torch.compiler.is_compiling()
         or torch._C._get_tracing_state() is not None
         or torch._C._are_functorch_transforms_active()
-        or under_autocast(call.data.device.type)
+        or under_autocast(device.type)
         or not dtype.is_floating_point
-        or any(t.dtype != dtype or t.layout != torch.strided for t in tensors)
+        or any(t.dtype != dtype or t.device != device or t.layout != torch.strided for t in tensors)
         or any(type(t) not in (Tensor, nn.Parameter) for t in tensors)
         or (forward_ad._current_level >= 0 and any(map(_is_dual, tensors)))
     )

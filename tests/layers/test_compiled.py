@@ -326,13 +326,6 @@ def test_input_whose_sign_is_still_to_be_turned() -> None:
     assert torch.equal(layer(x)[0], layer(x.resolve_neg())[0])
 
 
-def test_a_weight_on_another_device_is_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused.GRU, "engines", layers.ENGINES)
-    layer = fused.GRU(4, 6)
-    layer.weight_hh_l0 = nn.Parameter(layer.weight_hh_l0.to("meta"))
-    assert layer(torch.randn(5, 3, 4))[0].is_meta
-
-
 def test_leaves_a_layer_to_the_other_engine_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     from rnn_parity.manual.fused.compiled import engine
 

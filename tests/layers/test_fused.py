@@ -370,6 +370,12 @@ class TestLeftToTheStepFunction:
         assert isinstance(output, Tagged)
         assert set(calls) == {"step by step"}
 
+    def test_a_weight_on_another_device(self, kind: str, x: Tensor, calls: list[str]) -> None:
+        layer = make(kind)
+        layer.weight_hh_l0 = nn.Parameter(layer.weight_hh_l0.to("meta"))
+        assert layer(x)[0].is_meta
+        assert set(calls) == {"step by step"}
+
     def test_another_step(self, kind: str, x: Tensor, calls: list[str]) -> None:
         class Constant(getattr(fused, kind)):  # type: ignore[misc]
             def _step(self, **weights: Tensor) -> Any:

@@ -33,8 +33,7 @@ class Compiled:
     def takes(self, call: Call) -> bool:
         """Whether it can compute this call: on the CPU, in a dtype that it knows, with anything to compute."""
         data = call.data
-        known = data.dtype in COMPUTED_IN and data.numel() > 0 and is_installed()
-        return known and all(t.is_cpu for t in call.tensors())
+        return data.is_cpu and data.dtype in COMPUTED_IN and data.numel() > 0 and is_installed()
 
     def run(self, call: Call) -> Sequence[Tensor]:
         """Return output and final states."""
