@@ -57,8 +57,8 @@ class Engine(Protocol):
 def can_fuse(call: Call) -> bool:
     """Whether an engine may compute a call at all; else it is left to autograd, step by step.
 
-    Engines take plain tensors of one real dtype on one device. They do not take what looks into each operation: the transforms of
-    torch.func, forward-mode derivatives, tracing, compiling, autocast and subclasses of Tensor.
+    Engines take plain tensors of one real dtype on one device. They do not take what looks into each operation: the
+    transforms of torch.func, forward-mode derivatives, tracing, compiling, autocast and subclasses of Tensor.
     """
     dtype, device = call.data.dtype, call.data.device
     tensors = call.tensors()
