@@ -56,12 +56,12 @@ def flip_time(sequences: Sequences) -> Sequences:
         The reversed sequences, padded or packed as they came.
     """
     if isinstance(sequences, PackedSequence):
-        rows = _reversed_rows(_placed(sequences.batch_sizes, sequences.data.device), sequences.batch_sizes)
+        rows = _reversed_rows(placed(sequences.batch_sizes, sequences.data.device), sequences.batch_sizes)
         return map_data(lambda data: data.index_select(0, rows), sequences)
     return sequences.flip(0)
 
 
-def _placed(numbers: Int[Tensor, " n"], device: torch.device) -> Int[Tensor, " n"]:
+def placed(numbers: Int[Tensor, " n"], device: torch.device) -> Int[Tensor, " n"]:
     """Return whole numbers of the CPU on a device: to CUDA as arguments of a kernel, since a copy would wait for it."""
     if device.type != "cuda":
         return numbers.to(device)

@@ -1,0 +1,72 @@
+"""How a kernel is cut to the size of a layer, and which layers one program can take."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+GATES = {"tanh": 1, "relu": 1, "GRU": 3, "LSTM": 4}
+KEPT = {"tanh": 2, "relu": 2, "GRU": 5, "LSTM": 6}  # blocks that the forward pass keeps of a step: see the kernels
+GRADIENTS = {"tanh": 1, "relu": 1, "GRU": 4, "LSTM": 4}  # and those that the backward pass finds
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+TILE = 16  # sequences of a program: the least that tensor cores multiply
+MOST_UNITS = 128
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The constants of a kernel, and how it runs.
+
+    Args:
+        units: H widened to a power of two.
+        precision: of products in float32, "ieee" or "tf32".
+        warps: of a program.
+        registers: of a thread at most. None leaves it to ptxas, which at times puts some into memory to make room for
+            a second program; where it need not, it spills fewer.
+        stages: how many steps are under way: with 3, what two later ones read is fetched meanwhile.
+        shared: bytes of shared memory that it takes at most.
+    """
+
+    units: int
+    precision: str
+    warps: int
+    registers: int | None
+    stages: int
+    shared: int
+
+
+def plan(cell: str, H: int, dtype: torch.dtype, tf32: bool) -> Plan | None:
+    """Return how a layer is computed, None where a program's registers do not hold what it needs.
+
+    Args:
+        cell: as that of `Call`.
+        H: hidden units.
+        dtype: of the tensors.
+        tf32: whether products in float32 may be in TF32.
+    """
+    units = max(16, 1 << (H - 1).bit_length())
+    ieee = dtype == torch.float32 and not tf32
+    # Without tensor cores a product is unrolled over registers, and with more gates these do not suffice.
+    if dtype not in DTYPES or units > MOST_UNITS or (ieee and GATES[cell] * units > 256):
+        return None
+    halves = units == 128 and dtype != torch.float32
+    warps = 4 if units <= 32 else 16 if ieee or halves else 8
+    stages = 1 if units == 128 else 2 if units == 64 and dtype == torch.float32 else 3
+    block = TILE * units
+    fetched = (stages - 1) * (KEPT[cell] + 1) * block * dtype.itemsize
+    shared = GATES[cell] * units**2 * dtype.itemsize + fetched + 4 * block * 4  # last: to move blocks between threads
+    registers = None if ieee or GATES[cell] * units >= 256 else min(255, 2048 // warps)
+    return Plan(units, "tf32" if tf32 else "ieee", warps, registers, stages, shared)
+
+
+def fits(plan: Plan | None, device: torch.device) -> bool:
+    """Whether a device can run it: one with tensor cores for these dtypes, and shared memory enough."""
+    if plan is None:
+        return False
+    card: Any = torch.cuda.get_device_properties(device)  # its type does not know all of its attributes
+    return bool(card.major >= 8 and plan.shared <= card.shared_memory_per_block_optin)
+
+
+def tf32_allowed() -> bool:
+    """Whether PyTorch may take products of float32 in TF32, whatever of its settings says so."""
+    return bool(torch.backends.cuda.matmul.fp32_precision == "tf32")
