@@ -14,6 +14,7 @@ from ..unroll import State
 from .call import Call, Engine, MakeLayer, can_fuse
 from .compiled import Compiled
 from .operations import Operations
+from .triton import Triton
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Fused:
         return self.make_layer(self.weights)
 
 
-ENGINES: Sequence[Engine] = (Compiled(), Operations())
+ENGINES: Sequence[Engine] = (Compiled(), Triton(), Operations())
 
 
 class RNN(layers.RNN):

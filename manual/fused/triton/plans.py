@@ -21,8 +21,8 @@ class Plan:
         units: H widened to a power of two.
         precision: of products in float32, "ieee" or "tf32".
         warps: of a program.
-        registers: of a thread at most. None leaves it to ptxas, which at times puts some into memory to make room for
-            a second program; where it need not, it spills fewer.
+        registers: of a thread at most. None leaves it to ptxas, which then may put some into memory to make room for a
+            second program; where there are many numbers to hold, it does so with a limit and not without.
         stages: how many steps are under way: with 3, what two later ones read is fetched meanwhile.
         shared: bytes of shared memory that it takes at most.
     """
@@ -55,7 +55,8 @@ def plan(cell: str, H: int, dtype: torch.dtype, tf32: bool) -> Plan | None:
     block = TILE * units
     fetched = (stages - 1) * (KEPT[cell] + 1) * block * dtype.itemsize
     shared = GATES[cell] * units**2 * dtype.itemsize + fetched + 4 * block * 4  # last: to move blocks between threads
-    registers = None if ieee or GATES[cell] * units >= 256 else min(255, 2048 // warps)
+    crowded = (ieee and H % 16 > 0) or GATES[cell] * units > 256
+    registers = None if crowded else min(255, 2048 // warps)
     return Plan(units, "tf32" if tf32 else "ieee", warps, registers, stages, shared)
 
 
