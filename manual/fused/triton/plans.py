@@ -21,8 +21,8 @@ class Plan:
         units: H widened to a power of two.
         precision: of products in float32, "ieee" or "tf32".
         warps: of a program.
-        registers: of a thread at most. None leaves it to ptxas, which then may put some into memory to make room for a
-            second program; where there are many numbers to hold, it does so with a limit and not without.
+        registers: of a thread at most, where ptxas is not to put some into memory to make room for a second program;
+            None where it puts fewer there if left to itself. Both were found by compiling.
         stages: how many steps are under way: with 3, what two later ones read is fetched meanwhile.
         shared: bytes of shared memory that it takes at most.
     """
@@ -49,14 +49,16 @@ def plan(cell: str, H: int, dtype: torch.dtype, tf32: bool) -> Plan | None:
     # Without tensor cores a product is unrolled over registers, and with more gates these do not suffice.
     if dtype not in DTYPES or units > MOST_UNITS or (ieee and GATES[cell] * units > 256):
         return None
-    halves = units == 128 and dtype != torch.float32
-    warps = 4 if units <= 32 else 16 if ieee or halves else 8
+    if ieee:
+        warps, limited = min(16, units // 4), units >= 64 and H % 16 == 0
+    else:
+        warps = 4 if units <= 32 else 16 if units == 128 and not tf32 else 8
+        limited = not tf32 or GATES[cell] * units <= 256
     stages = 1 if units == 128 else 2 if units == 64 and dtype == torch.float32 else 3
     block = TILE * units
     fetched = (stages - 1) * (KEPT[cell] + 1) * block * dtype.itemsize
     shared = GATES[cell] * units**2 * dtype.itemsize + fetched + 4 * block * 4  # last: to move blocks between threads
-    crowded = (ieee and H % 16 > 0) or GATES[cell] * units > 256
-    registers = None if crowded else min(255, 2048 // warps)
+    registers = min(255, 2048 // warps) if limited else None
     return Plan(units, "tf32" if tf32 else "ieee", warps, registers, stages, shared)
 
 
