@@ -25,21 +25,23 @@ part() { # NAME SECONDS COMMAND...: run a part for so long at most, print its en
 
 conformance="python -m pytest -p no:cacheprovider -q -r fE --pyargs rnn_parity.tests.conformance --parity-device cuda"
 python -c "import xdist" 2>/dev/null && conformance="$conformance -n 4"
-layers=""
+layers="" triton=""
 for kind in rnn gru lstm; do
     class=$(echo $kind | tr '[:lower:]' '[:upper:]')
     layers="$layers --parity-implementation $kind=rnn_parity.manual:$class"
     layers="$layers --parity-implementation $kind=rnn_parity.manual.fused:$class --parity-implementation $kind=torch.nn:$class"
+    triton="$triton --parity-implementation $kind=rnn_parity.manual.fused.on_triton:$class"
 done
 
 nvidia-smi >"$out/nvidia-smi.txt" 2>&1
 python -m torch.utils.collect_env >"$out/environment.txt" 2>&1
-part conformance 180 $conformance $layers --parity-examples 2 --parity-json "$out/verdicts.json"
+part conformance 150 $conformance $layers --parity-examples 2 --parity-json "$out/verdicts.json"
+part triton 90 $conformance $triton --parity-examples 2 --parity-json "$out/triton.json"
 part units 60 python -m pytest -p no:cacheprovider -q -r fE --pyargs rnn_parity.tests.test_parity \
     rnn_parity.tests.unit.test_bench rnn_parity.tests.unit.test_surface -k "cuda or gpu"
-part training 60 python -m rnn_parity.tasks.mnist --device cuda --data digits --epochs 5 --implementation builtin manual fused \
+part training 40 python -m rnn_parity.tasks.mnist --device cuda --data digits --epochs 5 --implementation builtin manual fused \
     --out "$out/mnist"
-part bench 300 python -m rnn_parity.bench.compare --device cuda --seconds 60 --steps 64 256 1024 --out "$out/bench"
+part bench 260 python -m rnn_parity.bench.compare --device cuda --seconds 60 --steps 64 256 1024 --out "$out/bench"
 
 tar -czf "$out.tar.gz" "$out"
 echo

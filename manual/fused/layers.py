@@ -14,7 +14,6 @@ from ..unroll import State
 from .call import Call, Engine, MakeLayer, can_fuse
 from .compiled import Compiled
 from .operations import Operations
-from .triton import Triton
 
 
 @dataclass
@@ -61,7 +60,7 @@ class Fused:
         return self.make_layer(self.weights)
 
 
-ENGINES: Sequence[Engine] = (Compiled(), Triton(), Operations())
+ENGINES: Sequence[Engine] = (Compiled(), Operations())
 
 
 class RNN(layers.RNN):

@@ -34,4 +34,3 @@ def _follow(loader: Loader | Any) -> None:
 
 
 sys.meta_path.insert(0, _AfterTorch())
-sys.modules["triton"] = None  # type: ignore[assignment]  # not to be found: its kernels would do nothing
