@@ -16,7 +16,6 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from rnn_parity.manual import fused
 from rnn_parity.manual.fused import layers
-from rnn_parity.manual.fused.call import Call
 from rnn_parity.manual.fused.triton import Triton, engine, plans
 
 triton = pytest.importorskip("triton", reason="Triton, whose kernels this engine has, is not installed")
@@ -97,7 +96,7 @@ def assert_nothing_spilled(ptx: str, folder: Path) -> None:
     said = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stderr
     nothing = ", 0 bytes spill stores, 0 bytes spill loads" in said
     if not nothing and not triton.__version__.startswith(CHOSEN_WITH):
-        pytest.skip(f"Triton {triton.__version__} spills where {CHOSEN_WITH}, for which the registers are chosen, does not")
+        pytest.skip(f"Triton {triton.__version__} spills; the registers are chosen for {CHOSEN_WITH}")
     assert nothing, said
 
 
@@ -174,8 +173,8 @@ class TestWhatItTakes:
             device=torch.device(more.get("device", "cuda")), dtype=dtype, numel=lambda: more.get("numbers", 1)
         )
         states = [torch.empty(1, 1, H, device="meta")]
-        call = Call(cell, lambda weights: None, [dict.fromkeys(more.get("names", ()), data)], data, None, states)  # type: ignore[arg-type,return-value]
-        return Triton().takes(call)
+        weights = [dict.fromkeys(more.get("names", ()), data)]
+        return Triton().takes(SimpleNamespace(cell=cell, weights=weights, data=data, states=states))  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("cell", CELLS)
     def test_what_one_program_can_take(self, monkeypatch: pytest.MonkeyPatch, cell: str) -> None:
