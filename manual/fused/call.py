@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from torch.autograd import forward_ad
 from ..layers import under_autocast
 from ..sequences import Layer
 
+# Of each direction, in the order in which engines are handed them.
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 # Weights of each direction, by name -> the layer that steps over time.
 MakeLayer: TypeAlias = Callable[[list[dict[str, Tensor]]], Layer]
 
@@ -36,9 +38,47 @@ class Call:
     batch_sizes: Tensor | None
     states: Sequence[Tensor]
 
-    def tensors(self) -> list[Tensor]:
-        """All of its tensors."""
-        return [self.data, *self.states, *(w for of_direction in self.weights for w in of_direction.values())]
+    def tensors(self) -> list[Tensor | None]:
+        """Data, states, and the weights of each direction in the order of `WEIGHTS`, None where one is absent."""
+        return [self.data, *self.states, *(of_direction.get(name) for of_direction in self.weights for name in WEIGHTS)]
+
+
+@runtime_checkable
+class Passes(Protocol):
+    """A layer over all steps of a call, forward and backward."""
+
+    def forward(self, tensors: Sequence[Any], keep: bool) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Compute the layer.
+
+        Args:
+            tensors: those of the call.
+            keep: whether a backward pass may follow.
+
+        Returns:
+            output, as the data, and the final states, as the initial ones.
+            what the backward pass needs beside the tensors, nothing unless `keep`.
+        """
+        ...
+
+    def backward(
+        self,
+        tensors: Sequence[Any],
+        kept: Sequence[Tensor],
+        needs: Sequence[bool],
+        cotangents: Sequence[Tensor | None],
+    ) -> Sequence[Tensor | None]:
+        """Compute the gradients of the layer's tensors.
+
+        Args:
+            tensors: those of the call.
+            kept: what the forward pass kept.
+            needs: which gradients are asked for.
+            cotangents: of output and final states, None for zero.
+
+        Returns:
+            the gradients, None for what needs none.
+        """
+        ...
 
 
 @runtime_checkable
@@ -49,8 +89,8 @@ class Engine(Protocol):
         """Whether it can compute this call, of tensors that `can_fuse` lets pass."""
         ...
 
-    def run(self, call: Call) -> Sequence[Tensor]:
-        """Return output, as the data, and the final states, as the initial ones, differentiable where asked for."""
+    def passes(self, call: Call) -> Passes:
+        """How it computes this call: what depends on sizes, and holds no tensor of it."""
         ...
 
 
@@ -61,7 +101,7 @@ def can_fuse(call: Call) -> bool:
     transforms of torch.func, forward-mode derivatives, tracing, compiling, autocast and subclasses of Tensor.
     """
     dtype, device = call.data.dtype, call.data.device
-    tensors = call.tensors()
+    tensors = [t for t in call.tensors() if t is not None]
     return not (
         torch.compiler.is_compiling()
         or torch._C._get_tracing_state() is not None
@@ -76,8 +116,3 @@ def can_fuse(call: Call) -> bool:
 
 def _is_dual(tensor: Tensor) -> bool:
     return forward_ad.unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
-
-
-def tracks_gradients(call: Call) -> bool:
-    """Whether autograd is to record the call."""
-    return torch.is_grad_enabled() and any(t.requires_grad for t in call.tensors())

@@ -11,6 +11,7 @@ from .. import layers
 from ..bidirectional import Bidirectional
 from ..sequences import Layer, Sequences
 from ..unroll import State
+from .autograd import run
 from .call import Call, Engine, MakeLayer, can_fuse
 from .compiled import Compiled
 from .operations import Operations
@@ -49,7 +50,7 @@ class Fused:
         engine = next((e for e in self.engines if e.takes(call)), None) if can_fuse(call) else None
         if engine is None:
             return self._otherwise(call)(input, state)
-        output, *finals = engine.run(call)
+        output, *finals = run(engine, call)
         state = finals[0] if isinstance(state, Tensor) else tuple(finals)
         return PackedSequence(output, *input[1:]) if isinstance(input, PackedSequence) else output, state
 

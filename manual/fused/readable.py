@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from .call import MakeLayer
+from .call import WEIGHTS, MakeLayer
 
 
 @dataclass
@@ -19,27 +19,25 @@ class Readable:
         make_layer: makes the layer from the weights of each direction.
         batch_sizes: of packed input, None where it is padded.
         num_states: how many tensors a state is of.
-        names: of the weights of a direction, which may be absent.
     """
 
     make_layer: MakeLayer
     batch_sizes: Tensor | None
     num_states: int
-    names: tuple[str, ...]
 
     def __call__(self, inputs: Sequence[Any]) -> list[Tensor]:
         """Run the layer.
 
         Args:
-            inputs: input, padded or the packed data; the states; the weights of each direction, None where absent.
+            inputs: as `Call.tensors` has them.
 
         Returns:
             output, as the input, and the final states.
         """
         data, states, weights = inputs[0], inputs[1 : 1 + self.num_states], inputs[1 + self.num_states :]
         directions = [
-            {name: w for name, w in zip(self.names, weights[first:], strict=False) if w is not None}
-            for first in range(0, len(weights), len(self.names))
+            {name: w for name, w in zip(WEIGHTS, weights[first:], strict=False) if w is not None}
+            for first in range(0, len(weights), len(WEIGHTS))
         ]
         input = data if self.batch_sizes is None else PackedSequence(data, self.batch_sizes)
         output, final = self.make_layer(directions)(input, states[0] if self.num_states == 1 else tuple(states))

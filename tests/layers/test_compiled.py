@@ -371,11 +371,11 @@ for kind in ("RNN", "GRU", "LSTM"):
                 call(kind, 4, B, I, H, packed, bidirectional=True, proj_size=H // 2 + 1)
 print("all inside")
 
-place = launch.Setup.__init__
-def too_small(setup, *given):
-    place(setup, *given)
-    setup.arguments.B -= 1  # fewer sequences than are computed
-launch.Setup.__init__ = too_small
+place = launch.Walk.__init__
+def too_small(walk, *given):
+    place(walk, *given)
+    walk.arguments.B -= 1  # fewer sequences than are computed
+launch.Walk.__init__ = too_small
 launch._padded.cache_clear()
 try:
     call("LSTM", 2, 3, 2, 2, False, bidirectional=True)

@@ -54,7 +54,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return call
 
     for engine in (Compiled, Operations):
-        monkeypatch.setattr(engine, "run", noted("fused", engine.run))
+        monkeypatch.setattr(engine, "passes", noted("fused", engine.passes))
     monkeypatch.setattr(manual.layers, "Unrolled", noted("step by step", manual.layers.Unrolled))
     return found
 
@@ -219,6 +219,15 @@ def test_results_doubled_in_place_are_results_doubled(kind: str, x: Tensor) -> N
     ]
     for ours, expected in zip(*found, strict=True):
         assert torch.equal(ours, expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_results_without_gradients_may_be_changed_in_place_by_what_has_some(kind: str, x: Tensor) -> None:
+    with torch.no_grad():
+        results = tensors_in(make(kind)(x))
+    factor = torch.ones((), dtype=x.dtype, requires_grad=True)
+    expected = sum(t.sum() for t in results)
+    assert_same_digits(torch.autograd.grad(sum(t.mul_(factor).sum() for t in results), factor)[0], expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)

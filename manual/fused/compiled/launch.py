@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..call import Call
 from . import gru, lstm, rnn
 from .arguments import ARGUMENTS, CELLS
 from .kernels import kernel, run
@@ -20,20 +21,19 @@ from .weights import ROWS_SUMMED
 
 GATES = {"tanh": 1, "relu": 1, "GRU": 3, "LSTM": 4}
 EQUATIONS = {"tanh": rnn, "relu": rnn, "GRU": gru, "LSTM": lstm}
-WEIGHTS = 5  # of a direction
 PARALLEL = 500_000  # multiplications of a call: with fewer, waking a second thread costs more than it saves
 MOST_KEPT = 64 * 2**20  # bytes of a thread's workspace that are kept for its next call
 
 
-class Setup:
-    """What is the same in all calls of a layer with input of one size.
+class Walk:
+    """Both passes of a layer with input of one size: see `Passes`.
 
     Args:
         cell: as that of `Call`.
         batch_sizes: how many sequences reach each step, never growing.
         sizes: of the input, the hidden state and what recurs, which is the projection where there is one.
         directions: one or two.
-        dtype: that is computed in.
+        stored, dtype: of the tensors, and that is computed in.
         projected: whether the LSTM has a projection.
         threads: how many PyTorch has.
 
@@ -48,12 +48,13 @@ class Setup:
         batch_sizes: Any,
         sizes: tuple[int, int, int],
         directions: int,
+        stored: torch.dtype,
         dtype: torch.dtype,
         projected: bool,
         threads: int,
     ) -> None:
         I, H, R = sizes
-        self.dtype, self.name, self.projected = dtype, str(dtype).removeprefix("torch."), projected
+        self.stored, self.dtype, self.name = stored, dtype, str(dtype).removeprefix("torch.")
         T, B = len(batch_sizes), int(batch_sizes[0])
         self.at = np.concatenate([[0], np.cumsum(batch_sizes)])
         rows, L, gates = int(self.at[-1]), BYTES // dtype.itemsize, GATES[cell]
@@ -63,7 +64,7 @@ class Setup:
         self.parallel = self.parallel and self.tasks > 1
         self.bounds = _bounds(batch_sizes, self.at, blocks)
         units, recurrent, inputs = (-(-size // L) for size in (H, R, I))
-        self.rows_of_h = rows, directions * R
+        self.features = directions * R
         kept = EQUATIONS[cell].KEPT
         # Numbers of each array: see `arguments` and `packing`.
         self.kept = directions * units * rows * (kept + projected) * L
@@ -105,10 +106,81 @@ class Setup:
             bounds=self.bounds.ctypes.data,
         )
 
+    def forward(self, tensors: Sequence[Any], keep: bool) -> tuple[list[Tensor], list[Tensor]]:
+        """See `Passes.forward`; kept are the hidden states and what the kernels keep of a step."""
+        tensors = self._prepared(tensors)
+        arguments, states, _weights = self._arguments(tensors)
+        _held = _place(arguments, self.forward_room)
+        data = tensors[0]
+        h = kept = out = data.new_empty(*data.shape[:-1], self.features)
+        if keep:
+            h, kept = torch.empty_like(out), data.new_empty(self.kept)
+            arguments.kept = kept.data_ptr()
+        finals = [torch.empty_like(state) for state in states]
+        arguments.keep = keep
+        arguments.out, arguments.h = out.data_ptr(), h.data_ptr()
+        arguments.h_n, arguments.c_n = finals[0].data_ptr(), finals[-1].data_ptr()
+        run("pack", self.packed, self.parallel, arguments)
+        run("forward", self.tasks, self.parallel, arguments)
+        return self._stored([out, *finals]), [h, kept] if keep else []
+
+    def backward(
+        self,
+        tensors: Sequence[Any],
+        kept: Sequence[Tensor],
+        needs: Sequence[bool],
+        cotangents: Sequence[Tensor | None],
+    ) -> list[Tensor | None]:
+        """See `Passes.backward`."""
+        tensors, cotangents = self._prepared(tensors), self._prepared(cotangents)
+        arguments, states, _weights = self._arguments(tensors)
+        _held = _place(arguments, self.backward_room)
+        found = [torch.empty_like(t) if need else None for t, need in zip(tensors, needs, strict=True)]
+        d_x, *d_states = found[: 1 + len(states)]
+        d_weights = _addresses(found[1 + len(states) :])
+        places = _addresses([*kept, *cotangents[:2], cotangents[-1], d_x, d_states[0], d_states[-1]])
+        arguments.keep = True
+        arguments.h, arguments.kept, arguments.d_out, arguments.d_h_n, arguments.d_c_n = places[:5]
+        arguments.d_x, arguments.d_h_0, arguments.d_c_0 = places[5:]
+        arguments.d_weights = ctypes.addressof(d_weights)
+        if len(states) == 1:
+            arguments.d_c_n = arguments.d_c_0 = 0
+        run("pack_backward", self.packed_back[d_x is not None], self.parallel, arguments)
+        run("backward", self.tasks, self.parallel, arguments)
+        if d_x is not None:
+            run("input_gradients", self.tasks, self.parallel, arguments)
+        if any(needs[1 + len(states) :]):
+            run("weight_gradients", self.tasks, self.parallel, arguments)
+        return self._stored(found)
+
+    def _arguments(self, tensors: Sequence[Any]) -> tuple[Any, list[Any], Any]:
+        """The arguments that both passes have, the states, and the table of weights, which must outlive the kernels."""
+        arguments = type(self.arguments).from_buffer_copy(self.arguments)
+        num_states = 2 if arguments.cell == CELLS["LSTM"] else 1
+        data, states, weights = tensors[0], tensors[1 : 1 + num_states], _addresses(tensors[1 + num_states :])
+        arguments.multiply = kernel("multiply", self.name).address
+        arguments.weights = ctypes.addressof(weights)
+        arguments.x = data.data_ptr()
+        arguments.h_0, arguments.c_0 = states[0].data_ptr(), states[-1].data_ptr()
+        return arguments, list(states), weights
+
+    def _prepared(self, tensors: Sequence[Any]) -> list[Any]:
+        """Return tensors, None among them, as kernels take them: contiguous, in the dtype that is computed in."""
+        dtype = self.dtype
+        return [t if t is None or _is_prepared(t, dtype) else t.resolve_neg().to(dtype).contiguous() for t in tensors]
+
+    def _stored(self, tensors: Sequence[Any]) -> list[Any]:
+        """Return results, None among them, in the dtype of what was given."""
+        return [t if t is None or t.dtype == self.stored else t.to(self.stored) for t in tensors]
+
     def _offsets(self, numbers: dict[str, int]) -> list[tuple[str, int]]:
         """Where in a workspace each array begins, in bytes, and at last how large that is."""
         ends = accumulate((count * self.dtype.itemsize for count in numbers.values()), initial=0)
         return list(zip([*numbers, "end"], ends, strict=True))
+
+
+def _is_prepared(tensor: Tensor, dtype: torch.dtype) -> bool:
+    return tensor.dtype == dtype and tensor.is_contiguous() and not tensor.is_neg()
 
 
 def _bounds(batch_sizes: Any, at: Any, blocks: int) -> Any:
@@ -119,29 +191,6 @@ def _bounds(batch_sizes: Any, at: Any, blocks: int) -> Any:
     lengths = len(batch_sizes) - np.searchsorted(batch_sizes[::-1], np.arange(B), side="right")
     within = np.searchsorted(np.cumsum(lengths), at[-1] * np.arange(1, blocks) / blocks)
     return np.concatenate([[0], within, [B]])
-
-
-@lru_cache(maxsize=128)
-def _padded(cell: str, T: int, B: int, *rest: Any) -> Setup:
-    return Setup(cell, np.full(T, B), *rest)
-
-
-def setup_of(cell: str, batch_sizes: Tensor | None, tensors: Sequence[Any], num_states: int) -> Setup:
-    """Return the setup of a call.
-
-    Args:
-        cell: as that of `Call`.
-        batch_sizes: of packed input, None where it is padded.
-        tensors: input, states, and five weights of each direction, None where one is absent.
-        num_states: how many of them are states.
-    """
-    data, weight_hh, weight_hr = tensors[0], tensors[num_states + 2], tensors[num_states + 5]
-    sizes = data.size(-1), weight_hh.size(0) // GATES[cell], weight_hh.size(1)
-    directions = (len(tensors) - 1 - num_states) // WEIGHTS
-    rest = sizes, directions, data.dtype, weight_hr is not None, torch.get_num_threads()
-    if batch_sizes is None:
-        return _padded(cell, data.size(0), data.size(1), *rest)
-    return Setup(cell, batch_sizes.numpy(), *rest)
 
 
 _thread = threading.local()
@@ -173,80 +222,16 @@ def _addresses(tensors: Sequence[Any]) -> Any:
     return (ctypes.c_int64 * len(tensors))(*[0 if t is None else t.data_ptr() for t in tensors])
 
 
-def _arguments(setup: Setup, tensors: Sequence[Any]) -> tuple[Any, list[Any], Any]:
-    """The arguments that both walks have, the states, and the table of weights, which must outlive the kernels."""
-    arguments = type(setup.arguments).from_buffer_copy(setup.arguments)
-    num_states = 2 if arguments.cell == CELLS["LSTM"] else 1
-    data, states, weights = tensors[0], tensors[1 : 1 + num_states], _addresses(tensors[1 + num_states :])
-    arguments.multiply = kernel("multiply", setup.name).address
-    arguments.weights = ctypes.addressof(weights)
-    arguments.x = data.data_ptr()
-    arguments.h_0, arguments.c_0 = states[0].data_ptr(), states[-1].data_ptr()
-    return arguments, list(states), weights
+@lru_cache(maxsize=128)
+def _padded(cell: str, T: int, B: int, *rest: Any) -> Walk:
+    return Walk(cell, np.full(T, B), *rest)
 
 
-def forward(setup: Setup, tensors: Sequence[Any], keep: bool) -> tuple[list[Tensor], tuple[Tensor, Tensor]]:
-    """Compute a layer.
-
-    Args:
-        setup: that of the call.
-        tensors: as those of `setup_of`.
-        keep: whether a backward pass may follow.
-
-    Returns:
-        output, as the input, and the final states.
-        what the backward pass needs of it.
-    """
-    arguments, states, _weights = _arguments(setup, tensors)
-    _held = _place(arguments, setup.forward_room)
-    data = tensors[0]
-    h = kept = out = data.new_empty(*data.shape[:-1], setup.rows_of_h[1])
-    if keep:
-        h, kept = torch.empty_like(out), data.new_empty(setup.kept)
-        arguments.kept = kept.data_ptr()
-    finals = [torch.empty_like(state) for state in states]
-    arguments.keep = keep
-    arguments.out, arguments.h = out.data_ptr(), h.data_ptr()
-    arguments.h_n, arguments.c_n = finals[0].data_ptr(), finals[-1].data_ptr()
-    run("pack", setup.packed, setup.parallel, arguments)
-    run("forward", setup.tasks, setup.parallel, arguments)
-    return [out, *finals], (h, kept)
-
-
-def backward(
-    setup: Setup,
-    tensors: Sequence[Any],
-    saved: tuple[Tensor, Tensor],
-    needs: Sequence[bool],
-    cotangents: Sequence[Tensor | None],
-) -> list[Tensor | None]:
-    """Compute the gradients of a layer's tensors.
-
-    Args:
-        setup, tensors: those of the forward pass.
-        saved: what it kept.
-        needs: which gradients are asked for.
-        cotangents: of output and final states, None for zero.
-
-    Returns:
-        the gradients, None where none is asked for.
-    """
-    arguments, states, _weights = _arguments(setup, tensors)
-    _held = _place(arguments, setup.backward_room)
-    found = [torch.empty_like(t) if need else None for t, need in zip(tensors, needs, strict=True)]
-    d_x, *d_states = found[: 1 + len(states)]
-    d_weights = _addresses(found[1 + len(states) :])
-    places = _addresses([*saved, *cotangents[:2], cotangents[-1], d_x, d_states[0], d_states[-1]])
-    arguments.keep = True
-    arguments.h, arguments.kept, arguments.d_out, arguments.d_h_n, arguments.d_c_n = places[:5]
-    arguments.d_x, arguments.d_h_0, arguments.d_c_0 = places[5:]
-    arguments.d_weights = ctypes.addressof(d_weights)
-    if len(states) == 1:
-        arguments.d_c_n = arguments.d_c_0 = 0
-    run("pack_backward", setup.packed_back[d_x is not None], setup.parallel, arguments)
-    run("backward", setup.tasks, setup.parallel, arguments)
-    if d_x is not None:
-        run("input_gradients", setup.tasks, setup.parallel, arguments)
-    if any(needs[1 + len(states) :]):
-        run("weight_gradients", setup.tasks, setup.parallel, arguments)
-    return found
+def walk_of(call: Call, dtype: torch.dtype) -> Walk:
+    """Return the walk of a call, computed in a dtype."""
+    data, weights = call.data, call.weights[0]
+    sizes = data.size(-1), weights["weight_hh"].size(0) // GATES[call.cell], weights["weight_hh"].size(1)
+    rest = sizes, len(call.weights), data.dtype, dtype, "weight_hr" in weights, torch.get_num_threads()
+    if call.batch_sizes is None:
+        return _padded(call.cell, data.size(0), data.size(1), *rest)
+    return Walk(call.cell, call.batch_sizes.numpy(), *rest)

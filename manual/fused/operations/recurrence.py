@@ -1,7 +1,4 @@
-"""A recurrence over all steps as one operation of autograd, its backward pass written by hand.
-
-Its rows lie step below step (`Steps`); a kind of layer says what it computes over them (`Recurrence`).
-"""
+"""A recurrence over all steps: its rows lie step below step, and a kind of layer says what it computes over them."""
 
 from __future__ import annotations
 
@@ -12,9 +9,6 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
-
-from ...layers import under_autocast
-from ..readable import Readable, must_be_readable, readable_gradients
 
 BY_SIGMOID = 1024  # elements of a step: with fewer, one operation more costs more than the faster tanh saves
 
@@ -71,9 +65,9 @@ class Steps:
         return torch.cat(self.before(whole[: self.batch], self.split(whole[self.batch :])))
 
     def last(self, rows: Float[Tensor, "rows ..."]) -> Float[Tensor, "batch ..."]:
-        """Return a copy of the last row of each sequence."""
+        """Return the last row of each sequence."""
         if self.even:
-            return rows[self.rows - self.batch :].clone()
+            return rows[self.rows - self.batch :]
         return torch.cat([rows[first:end] for first, end, _ in reversed(self._ends())])
 
     def add_to_last(self, rows: Float[Tensor, "rows ..."], state: Float[Tensor, "batch ..."]) -> None:
@@ -149,72 +143,6 @@ class Recurrence(Protocol):
         ...
 
 
-class FusedRecurrence(torch.autograd.Function):
-    """One layer in one direction over the whole sequence.
-
-    Let D_ih be the gradients of W_ih x + b_ih at all steps, one row for each step of each sequence, and D_hh those of
-    W_hh h_prev + b_hh. Backpropagation through time ends in one product over all steps for each weight:
-
-    dL/dW_ih = D_ih^T x          dL/db_ih = sum of the rows of D_ih      dL/dx = D_ih W_ih
-    dL/dW_hh = D_hh^T h_prev     dL/db_hh = sum of the rows of D_hh
-
-    How they at one step come from those at the next is the kind's: see `Recurrence.backward`.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, recurrence: Recurrence, readable: Readable, steps: Steps, input: Tensor, *tensors: Any
-    ) -> tuple[Tensor, ...]:
-        """Compute output and final states, and save what `backward` needs."""
-        initial, weights = [s.squeeze(0) for s in tensors[:-4]], tensors[-4:]
-        whole = steps.room_after(initial[0])
-        h_0, h = whole[: steps.batch], whole[steps.batch :]
-        x = input.reshape(steps.rows, input.size(-1))
-        finals, saved = recurrence.forward(steps, x, (h_0, *initial[1:]), h, weights, save=True)
-        ctx.recurrence, ctx.readable, ctx.steps, ctx.states = recurrence, readable, steps, len(initial)
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(input, *tensors, whole, *saved)
-        # A copy: whoever changes the output in place changes nothing that `backward` reads.
-        output = h.view(*input.shape[:-1], h.size(1)).clone()
-        return output, steps.last(h), *finals
-
-    @staticmethod
-    def backward(ctx: Any, d_output: Tensor | None, *d_final: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Compute the gradients; step by step under autograd where they are to be differentiated again."""
-        tensors = ctx.saved_tensors  # once: checkpointing computes them when they are asked for
-        inputs, (h, *saved) = tensors[: 5 + ctx.states], tensors[5 + ctx.states :]
-        needs = ctx.needs_input_grad[3:]
-        if must_be_readable((d_output, *d_final)):
-            cotangents = (d_output, *(None if d is None else d.unsqueeze(0) for d in d_final))
-            found = readable_gradients(ctx.readable, inputs, needs, cotangents)
-        elif under_autocast(h.device.type):
-            with torch.autocast(h.device.type, enabled=False):
-                found = _gradients(ctx, inputs, h, saved, needs, d_output, d_final)
-        else:
-            found = _gradients(ctx, inputs, h, saved, needs, d_output, d_final)
-        return None, None, None, *found
-
-
-def run(recurrence: Recurrence, steps: Steps, input: Tensor, initial: Sequence[Tensor], weights: Sequence[Any]) -> Any:
-    """Compute output and final states where no gradient will be asked for: nothing is saved.
-
-    Args:
-        recurrence: the kind of layer.
-        steps: which rows of the input belong to which step.
-        input: padded (seq, batch, input) or packed data (rows, input).
-        initial: h_0, and c_0 for the LSTM, (batch, hidden).
-        weights: weight_ih, weight_hh, bias_ih, bias_hh.
-
-    Returns:
-        output as the input, and the final states.
-    """
-    output = input.new_empty(*input.shape[:-1], initial[0].size(1))
-    h = output.view(steps.rows, initial[0].size(1))
-    x = input.reshape(steps.rows, input.size(-1))
-    finals, _ = recurrence.forward(steps, x, initial, h, weights, save=False)
-    return output, steps.last(h), *finals
-
-
 def linear_into(out: Tensor, x: Tensor, weight: Tensor, *biases: Tensor | None) -> None:
     """Write W x and the sum of the biases to `out`, for all rows; the biases may be absent."""
     present = [bias for bias in biases if bias is not None]
@@ -266,39 +194,3 @@ class StepTanh:
             if copy is not None:
                 copy[rows] *= self.factor
         return copies
-
-
-def _gradients(
-    ctx: Any,
-    inputs: Sequence[Any],
-    h: Tensor,
-    saved: Sequence[Tensor],
-    needs: Sequence[bool],
-    d_output: Tensor | None,
-    d_final: Sequence[Tensor | None],
-) -> list[Tensor | None]:
-    """Return the gradients of input, states and weights, by hand."""
-    input, *_, weight_ih, weight_hh, _bias_ih, _bias_hh = inputs
-    steps: Steps = ctx.steps
-    dh = torch.empty_like(h)
-    dh[: steps.batch] = 0
-    dh[steps.batch :] = 0 if d_output is None else d_output.reshape(steps.rows, h.size(1))
-    if d_final[0] is not None:
-        steps.add_to_last(dh[steps.batch :], d_final[0])
-    d_initial, D, others = ctx.recurrence.backward(steps, saved, h, dh, d_final[1:], weight_hh)
-    needs_x, *_, needs_W_ih, needs_W_hh, needs_b_ih, needs_b_hh = needs
-    dW_hh = _summed_products(D, steps.rows_before(h)) if needs_W_hh else None
-    db_hh = D.sum(0) if needs_b_hh else None
-    for columns, values in others:  # from here on D is that of W_ih x + b_ih, without a second tensor as large
-        D[:, columns] = values
-    dW_ih = _summed_products(D, input.reshape(steps.rows, input.size(-1))) if needs_W_ih else None
-    db_ih = D.sum(0) if needs_b_ih else None
-    dx = (D @ weight_ih).view(input.shape) if needs_x else None
-    dh_0 = dh[: steps.batch].clone() if needs[1] else None
-    d_states = [None if d is None else d.unsqueeze(0) for d in (dh_0, *d_initial)]
-    return [dx, *d_states, dW_ih, dW_hh, db_ih, db_hh]
-
-
-def _summed_products(D: Tensor, x: Tensor) -> Tensor:
-    """Return D^T x, for few features the other way round: the product is faster where its rows are long."""
-    return (x.t() @ D).t().contiguous() if 4 * x.size(1) <= D.size(1) else D.t() @ x
