@@ -210,9 +210,33 @@ class TestSameBits:
                 torch.equal(layer(x[:, b : b + n])[0], together[:, b : b + n]) for b, n in ((0, 1), (3, 2), (7, 11))
             )
 
+    @pytest.mark.parametrize(
+        ("kind", "options"),
+        [
+            *((kind, options) for kind in KINDS for options in ({}, {"bidirectional": True})),
+            ("LSTM", {"bidirectional": True, "proj_size": 200}),
+        ],
+        ids=str,
+    )
+    def test_where_threads_share_a_sequence(
+        self, kind: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, two_threads: None
+    ) -> None:
+        layer, x = getattr(fused, kind)(28, 250, **options), torch.randn(20, 1, 28)
+        run, tasks = launch.run, []
+        monkeypatch.setattr(launch, "run", lambda name, n, *given: (tasks.append((name, n)), run(name, n, *given))[1])
+        expected = results(layer, x)
+        for count in (1, 3, 4, 7):
+            torch.set_num_threads(count)
+            assert all(map(torch.equal, expected, results(layer, x)))
+        directions = 1 + layer.bidirectional
+        assert {n // directions for name, n in tasks if name == "backward"} >= {1, 2, 3}
+
     @pytest.mark.parametrize("kind", KINDS)
-    def test_from_several_threads_at_once(self, kind: str, two_threads: None) -> None:
-        layer, x = getattr(fused, kind)(28, 64), torch.randn(28, 64, 28)
+    @pytest.mark.parametrize(("H", "shape"), [(64, (28, 64, 28)), (200, (20, 1, 28))])
+    def test_from_several_threads_at_once(
+        self, kind: str, H: int, shape: tuple[int, int, int], two_threads: None
+    ) -> None:
+        layer, x = getattr(fused, kind)(28, H), torch.randn(shape)
         expected, found = results(layer, x), []
         workers = [threading.Thread(target=lambda: found.append(results(layer, x))) for _ in range(4)]
         for worker in workers:
@@ -354,8 +378,9 @@ from rnn_parity.manual.fused.compiled import launch
 def call(kind, T, B, I, H, packed, **options):
     layer = getattr(fused, kind)(I, H, **options)
     x = torch.randn(T, B, I, requires_grad=True)
-    state = torch.zeros(2, B, options.get("proj_size", H), requires_grad=True)
-    hx = (state, torch.zeros(2, B, H, requires_grad=True)) if kind == "LSTM" else state
+    directions = 1 + layer.bidirectional
+    state = torch.zeros(directions, B, options.get("proj_size", H), requires_grad=True)
+    hx = (state, torch.zeros(directions, B, H, requires_grad=True)) if kind == "LSTM" else state
     input = pack_padded_sequence(x, torch.linspace(T, 1, B).round().long()) if packed else x
     with torch.no_grad():
         layer(input, hx)
@@ -364,6 +389,7 @@ def call(kind, T, B, I, H, packed, **options):
 
 torch.set_num_threads(3)
 for kind in ("RNN", "GRU", "LSTM"):
+    call(kind, 8, 1, 5, 250, False)  # threads share the sequence
     for B, I, H in ((1, 1, 1), (2, 17, 15), (3, 16, 33), (50, 3, 65), (97, 33, 16), (7, 5, 129)):
         for packed in (False, True):
             call(kind, 4, B, I, H, packed, bidirectional=True)

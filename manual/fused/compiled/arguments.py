@@ -35,12 +35,15 @@ SIZES = (
     "R",
     "directions",
     "blocks",  # of the batch, each of which goes through all steps on its own
+    "shares",  # of a block: tasks that have some of its units each
     "keep",  # whether a backward pass may follow
     "projected",  # whether the LSTM has a projection
     "failed",  # set by a kernel that reached past an array, where that is checked
 )
 ADDRESSES = (
     "multiply",  # the kernel of `products`
+    "give_way",  # the system's function that lets another thread run
+    "arrived",  # (directions * blocks, lanes) how often tasks have come to the barrier of their block
     "at",  # (T + 1) first row of each step
     "bounds",  # (blocks + 1) first sequence of each block
     "weights",  # (directions, 5) addresses of weight_ih, weight_hh, bias_ih, bias_hh, weight_hr; 0 where absent
@@ -127,6 +130,12 @@ def block_bounds(call, block):
     """The first sequence of a block of the batch, and the one past its last."""
     bounds = Array(call.bounds, 0, (call.blocks + 1,))
     return get(bounds, (block,)), get(bounds, (block + 1,))
+
+
+@jit
+def tasks_of(call):
+    """How many tasks the walks have."""
+    return call.directions * call.blocks * call.shares
 
 
 @jit

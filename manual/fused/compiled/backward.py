@@ -9,54 +9,43 @@ from .arguments import (
     block_bounds,
     blocks_of,
     gates_of,
-    gradients_of,
     rows_of_all,
     sequences_at,
-    slots_of,
     steps,
+    tasks_of,
 )
+from .barrier import wait
 from .memory import Array, get, jit, load, load_part, store, store_part, zeros
 from .products import NONE, product
 from .vectors import BYTES, first, lanes
-from .walk import ROWS_AT_ONCE, Arrays, Gradients, Some, count_from, h_before, panel_at, room, rows_in_blocks, rows_of
+from .walk import Some, arrays_of, count_from, h_before, panel_at, part_of, room, rows_in_blocks, rows_of, share_of
 
 
 @jit
 def backward(first_task, last_task, pointer):
-    """Carry the gradients from the last step to the first, for some blocks, numbered direction by direction."""
+    """Carry the gradients from the last step to the first, for some shares of blocks, direction by direction."""
     call = arguments(pointer)
-    for task in range(first_task, last_task):
-        backward_block(call, task // call.blocks, task % call.blocks, task)
+    task = first_task
+    while task < last_task:
+        share = share_of(call, task, last_task)
+        backward_block(call, share)
+        task += share.last - share.first
 
 
 @jit
-def backward_block(call, d, block, task):
+def backward_block(call, share):
     """Carry the gradients of one block in one direction."""
-    T, B, H, R, L, D = call.T, call.B, call.H, call.R, lanes(call.zero), call.directions
-    at, rows = steps(call), rows_of_all(call)
-    start, stop = block_bounds(call, block)
-    units, recurrent, gates = blocks_of(H, call), blocks_of(R, call), gates_of(call)
-    h = Array(call.h, call.zero, (rows, D * R))
-    scratch = Array(call.scratch, call.zero, (D * call.blocks, ROWS_AT_ONCE, 4, L))
-    arrays = Arrays(
-        x=h,
-        h=h,
-        out=h,
-        h_0=Array(call.h_0, call.zero, (D * B, R)),
-        c_0=Array(call.c_0, call.zero, (D * B, H)),
-        kept=Array(call.kept, call.zero, (D * units, rows, slots_of(call), L)),
-        panels=Array(call.panels, call.zero, (D * recurrent, 1, units * gates * L, L)),
-        panels_hr=Array(call.panels_hr, call.zero, (D * units, R, L)),
-        scratch=scratch,
-    )
-    gradients = Gradients(
-        d_out=Array(call.d_out, call.zero, (rows, D * R)),
-        d_h_n=Array(call.d_h_n, call.zero, (D * B, R)),
-        D=Array(call.D, call.zero, (D * units, rows, gradients_of(call), L)),
-        dh=Array(call.dh, call.zero, (rows, D * R)),
-        carried=Array(call.carried, call.zero, (D * units, B, L)),
-    )
-    start_carrying(call, gradients, d, start, stop)
+    T, R, L, directions = call.T, call.R, lanes(call.zero), call.directions
+    at, d, task = steps(call), share.d, share.task
+    start, stop = block_bounds(call, share.block)
+    units, recurrent = blocks_of(call.H, call), blocks_of(R, call)
+    first_unit, last_unit = part_of(call, share, units)
+    first_recurrent, last_recurrent = part_of(call, share, recurrent)
+    panels = Array(call.panels, call.zero, (directions * recurrent, 1, units * gates_of(call) * L, L))
+    panels_hr = Array(call.panels_hr, call.zero, (directions * units, R, L))
+    arrays, times = arrays_of(call, panels, panels_hr), 0
+    for u in range(first_unit, last_unit):
+        start_carrying(call, arrays, d, u, start, stop)
     for i in range(T - 1, -1, -1):
         t = T - 1 - i if d else i
         before, after = (t + 1, t - 1) if d else (t - 1, t + 1)
@@ -65,70 +54,76 @@ def backward_block(call, d, block, task):
         border = begun if d else going
         end = min(stop, sequences_at(at, t))
         if call.projected:
-            for p in range(0, recurrent, 4):
+            for p in range(first_recurrent, last_recurrent, 4):
                 b = start
                 while b < end:
                     n = count_from(b, end, border)
                     some = Some(d, b, n, get(at, (t,)) + b, -1, task)
                     later = get(at, (after,)) + b if b < going else -1
-                    gradients_of_projected(call, arrays, gradients, some, later, p, min(4, recurrent - p))
+                    gradients_of_projected(call, arrays, some, later, p, min(4, last_recurrent - p))
                     b += n
-        for u in range(0, units, 4):
-            wide = min(4, units - u)
+            times += 1
+            wait(call, share, times)
+        for u in range(first_unit, last_unit, 4):
+            wide = min(4, last_unit - u)
             b = start
             while b < end:
                 n = count_from(b, end, border)
                 some = Some(d, b, n, get(at, (t,)) + b, get(at, (before,)) + b if b < begun else -1, task)
                 if call.projected:
-                    gradients_before_projection(call, arrays, gradients, some, u, wide)
+                    gradients_before_projection(call, arrays, some, u, wide)
                 else:
                     later = get(at, (after,)) + b if b < going else -1
-                    gradients_from_after(call, arrays, gradients, some, later, u, wide)
+                    gradients_from_after(call, arrays, some, later, u, wide)
                 for i_u in range(wide):
                     if call.cell == LSTM:
-                        lstm_backward(call, arrays, gradients, some, u + i_u, i_u)
+                        lstm_backward(call, arrays, some, u + i_u, i_u)
                     elif call.cell == GRU:
-                        gru_backward(call, arrays, gradients, some, u + i_u, i_u)
+                        gru_backward(call, arrays, some, u + i_u, i_u)
                     else:
-                        rnn_backward(call, arrays, gradients, some, u + i_u, i_u)
+                        rnn_backward(call, arrays, some, u + i_u, i_u)
                 b += n
+        times += 1
+        wait(call, share, times)
         b = max(start, begun)
         while b < end:  # those that begin at this step
             n = count_from(b, end, end)
-            gradients_of_initial(call, arrays, gradients, Some(d, b, n, get(at, (t,)) + b, -1, task))
+            some = Some(d, b, n, get(at, (t,)) + b, -1, task)
+            for q in range(first_recurrent, last_recurrent):
+                gradients_of_h_0(call, arrays, some, q)
+            for u in range(first_unit, last_unit):
+                gradients_of_c_0(call, arrays, some, u)
             b += n
 
 
 @jit
-def start_carrying(call, gradients, d, start, end):
-    """Begin what is carried with the gradient of the LSTM's final c, or with zero."""
+def start_carrying(call, arrays, d, u, start, end):
+    """Begin what is carried of a block of units with the gradient of the LSTM's final c, or with zero."""
     H, B, L = call.H, call.B, lanes(call.zero)
-    units = blocks_of(H, call)
     d_c_n = Array(call.d_c_n, call.zero, (call.directions * B, H))
-    for u in range(units):
-        for b in range(start, end):
-            x = zeros(call.zero)
-            if call.cell == LSTM and call.d_c_n:
-                x = load_part(d_c_n, (d * B + b, L * u), H - L * u)
-            store(gradients.carried, (d * units + u, b), x)
+    for b in range(start, end):
+        x = zeros(call.zero)
+        if call.cell == LSTM and call.d_c_n:
+            x = load_part(d_c_n, (d * B + b, L * u), H - L * u)
+        store(arrays.carried, (d * blocks_of(H, call) + u, b), x)
 
 
 @jit
-def recurrent_product(call, arrays, gradients, some, row, q, wide):
+def recurrent_product(call, arrays, some, row, q, wide):
     """W_hh^T D for the rows from one on and some blocks of features, into scratch."""
     units, gates, L = blocks_of(call.H, call), gates_of(call), lanes(call.zero)
-    D = rows_in_blocks(gradients.D, units, some.d * units, row, some.n, 0, gates)
+    D = rows_in_blocks(arrays.D, units, some.d * units, row, some.n, 0, gates)
     panel = panel_at(arrays.panels, (some.d * blocks_of(call.R, call) + q, 0), 0, units * gates * L)
     beside = units * gates * L * BYTES
     product(call, some.n, 0, D, panel, NONE, 0, room(arrays.scratch, some, 0), wide, beside)
 
 
 @jit
-def gradients_from_after(call, arrays, gradients, some, later, q, wide):
+def gradients_from_after(call, arrays, some, later, q, wide):
     """dL/dh_t of some blocks of features, into scratch: from the step after and the output, or the final state."""
     R, L = call.R, lanes(call.zero)
     if later >= 0:
-        recurrent_product(call, arrays, gradients, some, later, q, wide)
+        recurrent_product(call, arrays, some, later, q, wide)
     for i in range(wide):
         column = L * (q + i)
         for r in range(some.n):
@@ -136,45 +131,45 @@ def gradients_from_after(call, arrays, gradients, some, later, q, wide):
             if later >= 0:
                 x = load(arrays.scratch, (some.task, r, i))
             elif call.d_h_n:
-                x = load_part(gradients.d_h_n, (some.d * call.B + some.b + r, column), R - column)
+                x = load_part(arrays.d_h_n, (some.d * call.B + some.b + r, column), R - column)
             if call.d_out:
-                x = x + load_part(gradients.d_out, (some.row + r, some.d * R + column), R - column)
+                x = x + load_part(arrays.d_out, (some.row + r, some.d * R + column), R - column)
             store(arrays.scratch, (some.task, r, i), x)
 
 
 @jit
-def gradients_of_projected(call, arrays, gradients, some, later, p, wide):
+def gradients_of_projected(call, arrays, some, later, p, wide):
     """dL/dh_t of some blocks of projected features, which W_hr's own gradient needs, too."""
     R, L = call.R, lanes(call.zero)
-    gradients_from_after(call, arrays, gradients, some, later, p, wide)
+    gradients_from_after(call, arrays, some, later, p, wide)
     for i in range(wide):
         column = L * (p + i)
         for r in range(some.n):
             x = load(arrays.scratch, (some.task, r, i))
-            store_part(gradients.dh, (some.row + r, some.d * R + column), x, R - column)
+            store_part(arrays.dh, (some.row + r, some.d * R + column), x, R - column)
 
 
 @jit
-def gradients_before_projection(call, arrays, gradients, some, u, wide):
+def gradients_before_projection(call, arrays, some, u, wide):
     """W_hr^T dL/dh_t for some blocks of units, into scratch."""
     R = call.R
-    dh = rows_of(gradients.dh, some.row, some.n, some.d * R, R)
+    dh = rows_of(arrays.dh, some.row, some.n, some.d * R, R)
     panel = panel_at(arrays.panels_hr, (some.d * blocks_of(call.H, call) + u,), 0, R)
     product(call, some.n, 0, dh, panel, NONE, 0, room(arrays.scratch, some, 0), wide, R * BYTES)
 
 
 @jit
-def store_D(call, gradients, block, row, slot, x, n):
+def store_D(arrays, block, row, slot, x, n):
     """Put a gate's gradients, zero for the units that are not there, whatever was computed for them."""
-    store(gradients.D, (block, row, slot), first(x, n))
+    store(arrays.D, (block, row, slot), first(x, n))
 
 
 @jit
-def lstm_backward(call, arrays, gradients, some, u, i):
+def lstm_backward(call, arrays, some, u, i):
     """The LSTM's gradients for a block of units."""
     H, L = call.H, lanes(call.zero)
     block, n = some.d * blocks_of(H, call) + u, H - L * u
-    kept, carried = arrays.kept, gradients.carried
+    kept, carried = arrays.kept, arrays.carried
     for r in range(some.n):
         row = some.row + r
         if some.earlier >= 0:
@@ -192,18 +187,18 @@ def lstm_backward(call, arrays, gradients, some, u, i):
             load(carried, (block, some.b + r)),
         )
         store(carried, (block, some.b + r), dc_prev)
-        store_D(call, gradients, block, row, 0, da_i, n)
-        store_D(call, gradients, block, row, 1, da_f, n)
-        store_D(call, gradients, block, row, 2, da_g, n)
-        store_D(call, gradients, block, row, 3, da_o, n)
+        store_D(arrays, block, row, 0, da_i, n)
+        store_D(arrays, block, row, 1, da_f, n)
+        store_D(arrays, block, row, 2, da_g, n)
+        store_D(arrays, block, row, 3, da_o, n)
 
 
 @jit
-def gru_backward(call, arrays, gradients, some, u, i):
+def gru_backward(call, arrays, some, u, i):
     """The GRU's gradients for a block of units."""
     H, L = call.H, lanes(call.zero)
     block, n = some.d * blocks_of(H, call) + u, H - L * u
-    kept, carried = arrays.kept, gradients.carried
+    kept, carried = arrays.kept, arrays.carried
     for r in range(some.n):
         row = some.row + r
         dm, da_r, da_z, da_n, dh_z = gru.backward(
@@ -215,14 +210,14 @@ def gru_backward(call, arrays, gradients, some, u, i):
             load(arrays.scratch, (some.task, r, i)) + load(carried, (block, some.b + r)),
         )
         store(carried, (block, some.b + r), dh_z)
-        store_D(call, gradients, block, row, 0, dm, n)
-        store_D(call, gradients, block, row, 1, da_r, n)
-        store_D(call, gradients, block, row, 2, da_z, n)
-        store_D(call, gradients, block, row, 3, da_n, n)
+        store_D(arrays, block, row, 0, dm, n)
+        store_D(arrays, block, row, 1, da_r, n)
+        store_D(arrays, block, row, 2, da_z, n)
+        store_D(arrays, block, row, 3, da_n, n)
 
 
 @jit
-def rnn_backward(call, arrays, gradients, some, u, i):
+def rnn_backward(call, arrays, some, u, i):
     """The RNN's gradients for a block of units."""
     H, L = call.H, lanes(call.zero)
     block, n = some.d * blocks_of(H, call) + u, H - L * u
@@ -230,42 +225,43 @@ def rnn_backward(call, arrays, gradients, some, u, i):
         row = some.row + r
         h = load_part(arrays.h, (row, some.d * H + L * u), n)
         da = rnn.backward(h, load(arrays.scratch, (some.task, r, i)), call.cell == RELU)
-        store_D(call, gradients, block, row, 0, da, n)
+        store_D(arrays, block, row, 0, da, n)
 
 
 @jit
-def gradients_of_initial(call, arrays, gradients, some):
-    """The gradients of the initial state, of sequences whose first step was the last to be computed."""
-    d, B, H, R, L = some.d, call.B, call.H, call.R, lanes(call.zero)
-    units = blocks_of(H, call)
+def gradients_of_h_0(call, arrays, some, q):
+    """Those of a block of features, for sequences whose first step was the last to be computed."""
+    R, L = call.R, lanes(call.zero)
     if call.d_h_0:
-        d_h_0 = Array(call.d_h_0, call.zero, (call.directions * B, R))
-        for q in range(blocks_of(R, call)):
-            recurrent_product(call, arrays, gradients, some, some.row, q, 1)
-            for r in range(some.n):
-                x = load(arrays.scratch, (some.task, r, 0))
-                if call.cell == GRU:
-                    x = x + load(gradients.carried, (d * units + q, some.b + r))
-                store_part(d_h_0, (d * B + some.b + r, L * q), x, R - L * q)
+        d_h_0 = Array(call.d_h_0, call.zero, (call.directions * call.B, R))
+        recurrent_product(call, arrays, some, some.row, q, 1)
+        for r in range(some.n):
+            x = load(arrays.scratch, (some.task, r, 0))
+            if call.cell == GRU:
+                x = x + load(arrays.carried, (some.d * blocks_of(call.H, call) + q, some.b + r))
+            store_part(d_h_0, (some.d * call.B + some.b + r, L * q), x, R - L * q)
+
+
+@jit
+def gradients_of_c_0(call, arrays, some, u):
+    """Those of a block of units, likewise."""
+    H, L = call.H, lanes(call.zero)
     if call.d_c_0:
-        d_c_0 = Array(call.d_c_0, call.zero, (call.directions * B, H))
-        for u in range(units):
-            for r in range(some.n):
-                x = load(gradients.carried, (d * units + u, some.b + r))
-                store_part(d_c_0, (d * B + some.b + r, L * u), x, H - L * u)
+        d_c_0 = Array(call.d_c_0, call.zero, (call.directions * call.B, H))
+        for r in range(some.n):
+            x = load(arrays.carried, (some.d * blocks_of(H, call) + u, some.b + r))
+            store_part(d_c_0, (some.d * call.B + some.b + r, L * u), x, H - L * u)
 
 
 @jit
 def input_gradients(first_task, last_task, pointer):
     """dL/dx = W_ih^T D of both directions, for some parts of all rows."""
     call = arguments(pointer)
-    I, L = call.I, lanes(call.zero)
-    rows = rows_of_all(call)
+    I, L, directions = call.I, lanes(call.zero), call.directions
+    rows, tasks = rows_of_all(call), tasks_of(call)
     units, inputs, gates = blocks_of(call.H, call), blocks_of(I, call), gates_of(call)
-    tasks = call.directions * call.blocks
-    D = Array(call.D, call.zero, (call.directions * units, rows, gradients_of(call), L))
-    panels = Array(call.panels_ih, call.zero, (call.directions * inputs, units * gates * L, L))
-    scratch = Array(call.scratch, call.zero, (tasks, ROWS_AT_ONCE, 4, L))
+    panels = Array(call.panels_ih, call.zero, (directions * inputs, units * gates * L, L))
+    arrays = arrays_of(call, panels, panels)
     d_x = Array(call.d_x, call.zero, (rows, I))
     for task in range(first_task, last_task):
         row, end = rows * task // tasks, rows * (task + 1) // tasks
@@ -273,13 +269,13 @@ def input_gradients(first_task, last_task, pointer):
             n = count_from(row, end, end)
             some = Some(0, 0, n, row, -1, task)
             for k in range(inputs):
-                for d in range(call.directions):
+                for d in range(directions):
                     # The GRU's D has the gradient of the recurrent product before those of W_ih x + b_ih.
-                    given = rows_in_blocks(D, units, d * units, row, n, 1 if call.cell == GRU else 0, gates)
+                    given = rows_in_blocks(arrays.D, units, d * units, row, n, 1 if call.cell == GRU else 0, gates)
                     panel = panel_at(panels, (d * inputs + k,), 0, units * gates * L)
-                    product(call, n, 0, given, panel, NONE, 0, room(scratch, some, 0), 1, 0)
+                    product(call, n, 0, given, panel, NONE, 0, room(arrays.scratch, some, 0), 1, 0)
                     for r in range(n):
-                        x = load(scratch, (task, r, 0))
+                        x = load(arrays.scratch, (task, r, 0))
                         if d:
                             x = x + load_part(d_x, (row + r, L * k), I - L * k)
                         store_part(d_x, (row + r, L * k), x, I - L * k)

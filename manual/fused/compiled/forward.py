@@ -9,77 +9,79 @@ from .arguments import (
     block_bounds,
     blocks_of,
     gates_of,
-    rows_of_all,
     sequences_at,
     slots_of,
     steps,
 )
+from .barrier import wait
 from .memory import Array, get, jit, load, load_part, put, store, store_part
 from .products import NONE, product
 from .vectors import BYTES, first, lanes
-from .walk import ROWS_AT_ONCE, Arrays, Some, count_from, h_before, panel_at, room, rows_in_blocks, rows_of
+from .walk import Some, arrays_of, count_from, h_before, panel_at, part_of, room, rows_in_blocks, rows_of, share_of
 
 
 @jit
 def forward(first_task, last_task, pointer):
-    """Compute all steps for some blocks of the batch, numbered direction by direction."""
+    """Compute all steps for some shares of blocks of the batch, numbered direction by direction."""
     call = arguments(pointer)
-    for task in range(first_task, last_task):
-        forward_block(call, task // call.blocks, task % call.blocks, task)
+    task = first_task
+    while task < last_task:
+        share = share_of(call, task, last_task)
+        forward_block(call, share)
+        task += share.last - share.first
 
 
 @jit
-def forward_block(call, d, block, task):
+def forward_block(call, share):
     """Compute all steps of one block in one direction."""
-    T, B, I, H, R, L = call.T, call.B, call.I, call.H, call.R, lanes(call.zero)
-    at, rows = steps(call), rows_of_all(call)
-    start, stop = block_bounds(call, block)
-    units, projected, D = blocks_of(H, call), blocks_of(R, call), call.directions
-    kept_rows = rows if call.keep else B
-    arrays = Arrays(
-        x=Array(call.x, call.zero, (rows, I)),
-        h=Array(call.h, call.zero, (rows, D * R)),
-        out=Array(call.out, call.zero, (rows, D * R)),
-        h_0=Array(call.h_0, call.zero, (D * B, R)),
-        c_0=Array(call.c_0, call.zero, (D * B, H)),
-        kept=Array(call.kept, call.zero, (D * units, kept_rows, slots_of(call), L)),
-        panels=Array(call.panels, call.zero, (D * units, gates_of(call), I + R + 2, L)),
-        panels_hr=Array(call.panels_hr, call.zero, (D * projected, units * L, L)),
-        scratch=Array(call.scratch, call.zero, (D * call.blocks, ROWS_AT_ONCE, 4, L)),
-    )
+    T, I, R, L = call.T, call.I, call.R, lanes(call.zero)
+    at, d, task = steps(call), share.d, share.task
+    start, stop = block_bounds(call, share.block)
+    units, projected, directions = blocks_of(call.H, call), blocks_of(R, call), call.directions
+    first_unit, last_unit = part_of(call, share, units)
+    first_projected, last_projected = part_of(call, share, projected)
+    panels = Array(call.panels, call.zero, (directions * units, gates_of(call), I + R + 2, L))
+    panels_hr = Array(call.panels_hr, call.zero, (directions * projected, units * L, L))
+    arrays, times = arrays_of(call, panels, panels_hr), 0
     for i in range(T):
         t = T - 1 - i if d else i
         before = t + 1 if d else t - 1
         begun = sequences_at(at, before) if i else 0  # sequences that have a step before this one
         end = min(stop, sequences_at(at, t))
-        for u in range(0, units, 4 if gates_of(call) == 1 else 1):
+        for u in range(first_unit, last_unit, 4 if gates_of(call) == 1 else 1):
+            wide = min(4, last_unit - u)
             b = start
             while b < end:
                 n = count_from(b, end, begun)
                 some = Some(d, b, n, get(at, (t,)) + b, get(at, (before,)) + b if b < begun else -1, task)
-                forward_products(call, arrays, some, u)
+                forward_products(call, arrays, some, u, wide)
                 if call.cell == LSTM:
                     lstm_forward(call, arrays, some, u)
                 elif call.cell == GRU:
                     gru_forward(call, arrays, some, u)
                 else:
-                    rnn_forward(call, arrays, some, u)
+                    rnn_forward(call, arrays, some, u, wide)
                 b += n
+        times += 1
+        wait(call, share, times)
         if call.projected:
-            for p in range(projected):
+            for p in range(first_projected, last_projected):
                 b = start
                 while b < end:
                     n = count_from(b, end, end)
                     project(call, arrays, Some(d, b, n, get(at, (t,)) + b, -1, task), p)
                     b += n
-    final_states(call, arrays, d, block)
+            times += 1
+            wait(call, share, times)
+    if share.first == 0:
+        final_states(call, arrays, d, share.block)
 
 
 @jit
-def forward_products(call, arrays, some, u):
+def forward_products(call, arrays, some, u, wide):
     """W_ih x_t + W_hh h_{t-1} + the biases, for all gates of a block; for the GRU's n the two apart.
 
-    The RNN has one gate: here are four blocks instead.
+    The RNN has one gate: here are up to four blocks instead.
     """
     I, R = call.I, call.R
     panel = some.d * blocks_of(call.H, call) + u
@@ -100,7 +102,6 @@ def forward_products(call, arrays, some, u):
         product(call, some.n, start, x, W_ih, NONE, 0, out + 2 * BYTES, 1, 0)
         product(call, some.n, start + BYTES, NONE, 0, h, W_hh, out + 3 * BYTES, 1, 0)
     else:
-        wide = min(4, blocks_of(call.H, call) - u)
         product(call, some.n, start, x, W_ih, h, W_hh, out, wide, beside)
 
 
@@ -180,9 +181,9 @@ def gru_forward(call, arrays, some, u):
 
 
 @jit
-def rnn_forward(call, arrays, some, u):
+def rnn_forward(call, arrays, some, u, wide):
     """The RNN's equation for up to four blocks of units."""
-    for i in range(min(4, blocks_of(call.H, call) - u)):
+    for i in range(wide):
         for r in range(some.n):
             h = rnn.forward(load(arrays.scratch, (some.task, r, i)), call.cell == RELU)
             store_h(call, arrays, some, r, u + i, h)

@@ -15,12 +15,14 @@ from ..call import Call
 from . import gru, lstm, rnn
 from .arguments import ARGUMENTS, CELLS
 from .kernels import kernel, run
+from .threads import GIVE_WAY, run_at_once
 from .vectors import BYTES
 from .walk import ROWS_AT_ONCE
 from .weights import ROWS_SUMMED
 
 GATES = {"tanh": 1, "relu": 1, "GRU": 3, "LSTM": 4}
 EQUATIONS = {"tanh": rnn, "relu": rnn, "GRU": gru, "LSTM": lstm}
+SHARED = 20_000  # multiplications of a step in each share: with fewer, waiting for each other costs more
 PARALLEL = 500_000  # multiplications of a call: with fewer, waking a second thread costs more than it saves
 MOST_KEPT = 64 * 2**20  # bytes of a thread's workspace that are kept for its next call
 
@@ -38,7 +40,7 @@ class Walk:
         threads: how many PyTorch has.
 
     Attributes:
-        tasks: parts of the batch, in each direction, that go through all steps on their own.
+        tasks: parts of the batch, in each direction, that go through all steps on their own, or their shares.
         parallel: whether they go in threads.
     """
 
@@ -60,17 +62,22 @@ class Walk:
         rows, L, gates = int(self.at[-1]), BYTES // dtype.itemsize, GATES[cell]
         self.parallel = threads > 1 and directions * rows * gates * H * (I + R) >= PARALLEL
         blocks = min(B, -(-threads // directions)) if self.parallel else 1
-        self.tasks = directions * blocks
+        units, recurrent, inputs = (-(-size // L) for size in (H, R, I))
+        shares = 1
+        if self.parallel and run_at_once():
+            work = -(-B // blocks) * gates * H * (I + R)
+            shares = max(1, min(threads // (directions * blocks), work // SHARED, units))
+        self.tasks = directions * blocks * shares
         self.parallel = self.parallel and self.tasks > 1
         self.bounds = _bounds(batch_sizes, self.at, blocks)
-        units, recurrent, inputs = (-(-size // L) for size in (H, R, I))
         self.features = directions * R
         kept = EQUATIONS[cell].KEPT
         # Numbers of each array: see `arguments` and `packing`.
         self.kept = directions * units * rows * (kept + projected) * L
-        scratch = self.tasks * ROWS_AT_ONCE * 4 * L
+        arrived, scratch = directions * blocks * L, self.tasks * ROWS_AT_ONCE * 4 * L
         self.forward_room = self._offsets(
             {
+                "arrived": arrived,
                 "panels": directions * units * gates * (I + R + 2) * L,
                 "panels_hr": directions * recurrent * units * L * L * projected,
                 "kept": directions * units * B * (min(kept, 1) * (cell == "LSTM") + projected) * L,
@@ -79,6 +86,7 @@ class Walk:
         )
         self.backward_room = self._offsets(
             {
+                "arrived": arrived,
                 "panels": directions * recurrent * units * gates * L * L,
                 "panels_ih": directions * inputs * units * gates * L * L,
                 "panels_hr": directions * units * R * L * projected,
@@ -101,6 +109,8 @@ class Walk:
             R=R,
             directions=directions,
             blocks=blocks,
+            shares=shares,
+            give_way=GIVE_WAY,
             projected=projected,
             at=self.at.ctypes.data,
             bounds=self.bounds.ctypes.data,
@@ -215,6 +225,7 @@ def _place(arguments: Any, room: list[tuple[str, int]]) -> Tensor:
     begin = workspace.data_ptr()
     for name, offset in room[:-1]:
         setattr(arguments, name, begin + offset)
+    ctypes.memset(arguments.arrived, 0, room[1][1])
     return workspace
 
 

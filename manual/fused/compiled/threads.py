@@ -34,6 +34,24 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
 
 
+def run_at_once() -> bool:
+    """Whether all tasks of a kernel run at the same time, so that one may wait for another, or in one thread at once.
+
+    OpenMP gives each thread of a team one range of tasks; another pool may keep some waiting for a thread.
+    """
+    return _parallel_for is not None and "ATen parallel backend: OpenMP" in torch.__config__.parallel_info()
+
+
+def _give_way() -> int:
+    library, name = (
+        (ctypes.windll.kernel32, "SwitchToThread") if os.name == "nt" else (ctypes.CDLL(None), "sched_yield")
+    )
+    return ctypes.cast(getattr(library, name), POINTER).value or 0
+
+
+GIVE_WAY = _give_way()  # address of the system's function that lets another thread run
+
+
 def run_tasks(kernel: Any, tasks: int, parallel: bool, arguments: int) -> None:
     """Run the tasks of a kernel, in PyTorch's threads, or in this one where it has no pool that can be reached.
 

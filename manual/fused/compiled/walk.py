@@ -3,13 +3,17 @@
 Each block goes on its own: no thread waits for another. At a step it takes its sequences some rows at a time, and of
 those one block of units after the other, whose gates' products and equations follow on each other in the cache.
 
+Where there are fewer sequences than threads, several threads share a block. Each then has some of the units, and waits
+for the others at each step (`barrier`).
+
 The second direction walks from the last step to the first. Packed sequences come longest first, so that those of a step
 are the first ones of the batch; forward in time they end one by one, backward they begin so.
 """
 
 from typing import Any, NamedTuple
 
-from .memory import address, itemsize, jit, load_part
+from .arguments import blocks_of, gradients_of, rows_of_all, slots_of, tasks_of
+from .memory import Array, address, itemsize, jit, load_part
 from .products import Rows
 from .vectors import BYTES, lanes
 
@@ -28,16 +32,65 @@ class Arrays(NamedTuple):
     panels: Any
     panels_hr: Any
     scratch: Any
-
-
-class Gradients(NamedTuple):
-    """What the walk back has beside these."""
-
     d_out: Any
     d_h_n: Any
     D: Any
     dh: Any
     carried: Any
+
+
+@jit
+def arrays_of(call, panels, panels_hr):
+    """All of them, with the panels of one of the walks."""
+    B, H, R, L, directions = call.B, call.H, call.R, lanes(call.zero), call.directions
+    rows, units, tasks = rows_of_all(call), blocks_of(H, call), tasks_of(call)
+    return Arrays(
+        x=Array(call.x, call.zero, (rows, call.I)),
+        h=Array(call.h, call.zero, (rows, directions * R)),
+        out=Array(call.out, call.zero, (rows, directions * R)),
+        h_0=Array(call.h_0, call.zero, (directions * B, R)),
+        c_0=Array(call.c_0, call.zero, (directions * B, H)),
+        kept=Array(call.kept, call.zero, (directions * units, rows if call.keep else B, slots_of(call), L)),
+        panels=panels,
+        panels_hr=panels_hr,
+        scratch=Array(call.scratch, call.zero, (tasks, ROWS_AT_ONCE, 4, L)),
+        d_out=Array(call.d_out, call.zero, (rows, directions * R)),
+        d_h_n=Array(call.d_h_n, call.zero, (directions * B, R)),
+        D=Array(call.D, call.zero, (directions * units, rows, gradients_of(call), L)),
+        dh=Array(call.dh, call.zero, (rows, directions * R)),
+        carried=Array(call.carried, call.zero, (directions * units, B, L)),
+    )
+
+
+class Share(NamedTuple):
+    """What a thread has of a block: all of it, or some of its units where there are more threads than blocks.
+
+    Args:
+        d: the direction.
+        block: which part of the batch.
+        task: the first of its tasks, whose room for products is its own.
+        first, last: which shares of the block it has, and the one past them.
+    """
+
+    d: int
+    block: int
+    task: int
+    first: int
+    last: int
+
+
+@jit
+def share_of(call, task, last_task):
+    """The shares of one block that a thread has, of the tasks from one on; those of other blocks follow."""
+    first = task % call.shares
+    block = task // call.shares
+    return Share(block // call.blocks, block % call.blocks, task, first, min(call.shares, first + last_task - task))
+
+
+@jit
+def part_of(call, share, count):
+    """Which of `count` things are a share's: the first, and the one past the last."""
+    return count * share.first // call.shares, count * share.last // call.shares
 
 
 class Some(NamedTuple):

@@ -8,12 +8,23 @@ W_hh h_prev + b_hh. Each thread computes some rows of the weights, and for these
 digit depends on how many threads there are.
 """
 
-from .arguments import GRU, arguments, blocks_of, gates_of, gradients_of, rows_of_all, sequences_at, slots_of, steps
+from .arguments import (
+    GRU,
+    arguments,
+    blocks_of,
+    gates_of,
+    gradients_of,
+    rows_of_all,
+    sequences_at,
+    slots_of,
+    steps,
+    tasks_of,
+)
 from .memory import Array, address, get, itemsize, jit, load, load_part, part, store, store_part, zeros
 from .packing import B_HH, B_IH, W_HH, W_HR, W_IH
 from .products import NONE, Rows, product
 from .vectors import BYTES, lanes
-from .walk import ROWS_AT_ONCE
+from .walk import arrays_of
 
 ROWS_SUMMED = 192  # at once: so many rows of a panel stay in the cache
 
@@ -43,30 +54,29 @@ def weight_gradients(first_task, last_task, pointer):
     H, L = call.H, lanes(call.zero)
     rows = rows_of_all(call)
     units, count = blocks_of(H, call), panels_of(call)
-    tasks = call.directions * call.blocks
+    tasks, each = tasks_of(call), call.blocks * call.shares
     panels = Array(call.summed, call.zero, (tasks, count, ROWS_SUMMED, L))
+    arrays = arrays_of(call, panels, panels)
     for task in range(first_task, last_task):
-        d, share = task // call.blocks, task % call.blocks
-        begin, end = units * share // call.blocks, units * (share + 1) // call.blocks
+        d, share = task // each, task % each
+        begin, end = units * share // each, units * (share + 1) // each
         for row in range(0, rows, ROWS_SUMMED):
             n = min(ROWS_SUMMED, rows - row)
             if asked(call, d, W_HH):
-                fill_h_before(call, d, row, n, part(panels, task))
+                fill_h_before(call, arrays, d, row, n, part(panels, task))
             if asked(call, d, W_IH):
-                fill_x(call, row, n, part(panels, task))
+                fill_x(call, arrays, row, n, part(panels, task))
             for u in range(begin, end):
-                sum_gates(call, task, d, u, row, n, part(panels, task))
+                sum_gates(call, arrays, task, d, u, row, n, part(panels, task))
             if call.projected and asked(call, d, W_HR):
-                sum_projection(call, task, d, share, row, n, part(panels, task))
+                sum_projection(call, arrays, task, d, share, row, n, part(panels, task))
 
 
 @jit
-def fill_h_before(call, d, row, n, panels):
+def fill_h_before(call, arrays, d, row, n, panels):
     """Fill a panel for each block of features of h_prev, from some of all rows."""
     T, B, R, L = call.T, call.B, call.R, lanes(call.zero)
     at = steps(call)
-    h = Array(call.h, call.zero, (rows_of_all(call), call.directions * R))
-    h_0 = Array(call.h_0, call.zero, (call.directions * B, R))
     t, end, k = 0, row + n, 0
     while get(at, (t + 1,)) <= row:
         t += 1
@@ -76,10 +86,10 @@ def fill_h_before(call, d, row, n, panels):
         begun = sequences_at(at, before) if 0 <= before < T else 0
         if b < begun:  # rows of this step whose sequences have a step before
             count = min(min(begun, sequences_at(at, t)) - b, end - row)
-            source, first_row, column = h, get(at, (before,)) + b, d * R
+            source, first_row, column = arrays.h, get(at, (before,)) + b, d * R
         else:
             count = min(get(at, (t + 1,)) - row, end - row)
-            source, first_row, column = h_0, d * B + b, 0
+            source, first_row, column = arrays.h_0, d * B + b, 0
         for q in range(blocks_of(R, call)):
             for i in range(count):
                 x = load_part(source, (first_row + i, column + L * q), R - L * q)
@@ -91,22 +101,19 @@ def fill_h_before(call, d, row, n, panels):
 
 
 @jit
-def fill_x(call, row, n, panels):
+def fill_x(call, arrays, row, n, panels):
     """Fill a panel for each block of features of x, from some of all rows."""
     I, L = call.I, lanes(call.zero)
-    x = Array(call.x, call.zero, (rows_of_all(call), I))
     for q in range(blocks_of(I, call)):
         for i in range(n):
-            store(panels, (blocks_of(call.R, call) + q, i), load_part(x, (row + i, L * q), I - L * q))
+            store(panels, (blocks_of(call.R, call) + q, i), load_part(arrays.x, (row + i, L * q), I - L * q))
 
 
 @jit
-def sum_gates(call, task, d, u, row, n, panels):
+def sum_gates(call, arrays, task, d, u, row, n, panels):
     """Add what some of all rows bring to the gradients of a block of units, gate by gate."""
     I, H, R, L = call.I, call.H, call.R, lanes(call.zero)
-    rows = rows_of_all(call)
     units, gates, slots = blocks_of(H, call), gates_of(call), gradients_of(call)
-    D = Array(call.D, call.zero, (call.directions * units, rows, slots, L))
     here, columns = min(H - L * u, L), part(panels, panels_of(call) - 1)
     for slot in range(slots):
         hh, ih = slot, slot  # the gate, or -1 where the slot is not of this product
@@ -114,7 +121,7 @@ def sum_gates(call, task, d, u, row, n, panels):
             hh, ih = (slot + 2) % 3 if slot < 3 else -1, slot - 1
         total = zeros(call.zero)
         for i in range(n):
-            x = load(D, (d * units + u, row + i, slot))
+            x = load(arrays.D, (d * units + u, row + i, slot))
             store(columns, (i,), x)
             total = total + x
         if hh >= 0:
@@ -122,7 +129,7 @@ def sum_gates(call, task, d, u, row, n, panels):
             if asked(call, d, W_HH):
                 d_W_hh = gradient(call, d, W_HH, (gates * H, R))
                 for q in range(blocks_of(R, call)):
-                    add_product(call, task, columns, n, here, part(panels, q), d_W_hh, unit, L * q, row > 0)
+                    add_product(call, arrays, task, columns, n, here, part(panels, q), d_W_hh, unit, L * q, row > 0)
             if asked(call, d, B_HH):
                 add_vector(gradient(call, d, B_HH, (gates * H,)), unit, total, here, row > 0)
         if ih >= 0:
@@ -131,41 +138,40 @@ def sum_gates(call, task, d, u, row, n, panels):
                 d_W_ih = gradient(call, d, W_IH, (gates * H, I))
                 for q in range(blocks_of(I, call)):
                     panel = part(panels, blocks_of(R, call) + q)
-                    add_product(call, task, columns, n, here, panel, d_W_ih, unit, L * q, row > 0)
+                    add_product(call, arrays, task, columns, n, here, panel, d_W_ih, unit, L * q, row > 0)
             if asked(call, d, B_IH):
                 add_vector(gradient(call, d, B_IH, (gates * H,)), unit, total, here, row > 0)
 
 
 @jit
-def sum_projection(call, task, d, share, row, n, panels):
+def sum_projection(call, arrays, task, d, share, row, n, panels):
     """Add what some of all rows bring to the gradient of W_hr, for a part of its rows."""
     H, R, L = call.H, call.R, lanes(call.zero)
-    rows = rows_of_all(call)
     units, projected, slots = blocks_of(H, call), blocks_of(R, call), slots_of(call)
-    kept = Array(call.kept, call.zero, (call.directions * units, rows, slots, L))
-    dh = Array(call.dh, call.zero, (rows, call.directions * R))
     columns, d_W_hr = part(panels, panels_of(call) - 1), gradient(call, d, W_HR, (R, H))
     for u in range(units):
         for i in range(n):
-            store(panels, (u, i), load(kept, (d * units + u, row + i, slots - 1)))
-    for p in range(projected * share // call.blocks, projected * (share + 1) // call.blocks):
+            store(panels, (u, i), load(arrays.kept, (d * units + u, row + i, slots - 1)))
+    each = call.blocks * call.shares
+    for p in range(projected * share // each, projected * (share + 1) // each):
         for i in range(n):
-            store(columns, (i,), load_part(dh, (row + i, d * R + L * p), R - L * p))
+            store(columns, (i,), load_part(arrays.dh, (row + i, d * R + L * p), R - L * p))
         for u in range(units):
-            add_product(call, task, columns, n, min(R - L * p, L), part(panels, u), d_W_hr, L * p, L * u, row > 0)
+            add_product(
+                call, arrays, task, columns, n, min(R - L * p, L), part(panels, u), d_W_hr, L * p, L * u, row > 0
+            )
 
 
 @jit
-def add_product(call, task, columns, n, count, panel, out, row, column, more):
+def add_product(call, arrays, task, columns, n, count, panel, out, row, column, more):
     """Add the product of some columns with a panel, of n rows each, to a part of a matrix; or begin with it."""
     L = lanes(call.zero)
-    scratch = Array(call.scratch, call.zero, (call.directions * call.blocks, ROWS_AT_ONCE, 4, L))
     rows = Rows(address(columns, (0, 0), (n - 1, L - 1)), itemsize(columns), BYTES, n, 1, 0)
-    place = address(scratch, (task, 0, 0, 0), (task, count - 1, 0, L - 1))
+    place = address(arrays.scratch, (task, 0, 0, 0), (task, count - 1, 0, L - 1))
     product(call, count, 0, rows, address(panel, (0, 0), (n - 1, L - 1)), NONE, 0, place, 1, 0)
     width = out.shape[1] - column
     for i in range(count):
-        x = load(scratch, (task, i, 0))
+        x = load(arrays.scratch, (task, i, 0))
         if more:
             x = x + load_part(out, (row + i, column), width)
         store_part(out, (row + i, column), x, width)
