@@ -1,6 +1,8 @@
 """The engine that numba compiles: its functions, its tiles, its threads, and how its code is kept."""
 
 import os
+import platform
+import re
 import subprocess
 import sys
 import threading
@@ -374,6 +376,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 from rnn_parity.manual import fused
 from rnn_parity.manual.fused.compiled import launch
+EDGES = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 127, 128, 129]
 
 def call(kind, T, B, I, H, packed, **options):
     layer = getattr(fused, kind)(I, H, **options)
@@ -390,10 +393,11 @@ def call(kind, T, B, I, H, packed, **options):
 torch.set_num_threads(3)
 for kind in ("RNN", "GRU", "LSTM"):
     call(kind, 8, 1, 5, 250, False)  # threads share the sequence
-    for B, I, H in ((1, 1, 1), (2, 17, 15), (3, 16, 33), (50, 3, 65), (97, 33, 16), (7, 5, 129)):
+    sizes = [size for n in EDGES for size in ((3, 2, n), (n, 2, 3), (2, n, 3))]
+    for B, I, H in [(97, 33, 16), (3, 5, 257), *sizes]:
         for packed in (False, True):
             call(kind, 4, B, I, H, packed, bidirectional=True)
-            if kind == "LSTM" and H > 1:
+            if kind == "LSTM" and H > 2:
                 call(kind, 4, B, I, H, packed, bidirectional=True, proj_size=H // 2 + 1)
 print("all inside")
 
@@ -419,6 +423,18 @@ def run_program(program: str, **environment: str) -> subprocess.CompletedProcess
 def test_no_kernel_reaches_past_an_array() -> None:
     found = run_program(CHECKED_PROGRAM, RNN_PARITY_BOUNDS="1").stdout.splitlines()
     assert found == ["all inside", "the kernel forward reached past an array"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="compiles for older processors of the kind x86-64")
+@pytest.mark.parametrize("processor", ["haswell", "x86-64"], ids=["AVX2", "SSE2"])
+def test_with_the_vectors_of_an_older_processor(processor: str, tmp_path: Path) -> None:
+    environment = {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    asked = "TestFunctions or TestEveryEdge or TestSameBits or projection or nan_and_infinity"
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", __file__, "-k", asked]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"\d{3} passed", done.stdout)
 
 
 class TestCache:
