@@ -11,6 +11,7 @@ from torch.autograd import forward_ad
 from ..layers import under_autocast
 from ..sequences import Layer
 
+GATES = {"tanh": 1, "relu": 1, "GRU": 3, "LSTM": 4}  # by cell
 # Of each direction, in the order in which engines are handed them.
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 # Weights of each direction, by name -> the layer that steps over time.

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..call import Call
+from ..call import GATES, Call
 from . import gru, lstm, rnn
 from .arguments import ARGUMENTS, CELLS
 from .kernels import kernel, run
@@ -20,7 +20,6 @@ from .vectors import BYTES
 from .walk import ROWS_AT_ONCE
 from .weights import ROWS_SUMMED
 
-GATES = {"tanh": 1, "relu": 1, "GRU": 3, "LSTM": 4}
 EQUATIONS = {"tanh": rnn, "relu": rnn, "GRU": gru, "LSTM": lstm}
 SHARED = 20_000  # multiplications of a step in each share: with fewer, waiting for each other costs more
 PARALLEL = 500_000  # multiplications of a call: with fewer, waking a second thread costs more than it saves

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from ...sequences import placed
-from ..call import WEIGHTS, Call
+from ..call import GATES, WEIGHTS, Call
 from ..operations.recurrence import linear_into
 from . import gru, lstm, rnn
-from .plans import GATES, GRADIENTS, KEPT, TILE, plan, tf32_allowed
+from .plans import GRADIENTS, KEPT, TILE, plan, tf32_allowed
 
 KERNELS = {"tanh": rnn, "relu": rnn, "GRU": gru, "LSTM": lstm}
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-GATES = {"tanh": 1, "relu": 1, "GRU": 3, "LSTM": 4}
+from ..call import GATES
+
 KEPT = {"tanh": 2, "relu": 2, "GRU": 5, "LSTM": 6}  # blocks that the forward pass keeps of a step: see the kernels
 GRADIENTS = {"tanh": 1, "relu": 1, "GRU": 4, "LSTM": 4}  # and those that the backward pass finds
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
