@@ -43,10 +43,8 @@ def run_at_once() -> bool:
 
 
 def _give_way() -> int:
-    library, name = (
-        (ctypes.windll.kernel32, "SwitchToThread") if os.name == "nt" else (ctypes.CDLL(None), "sched_yield")
-    )
-    return ctypes.cast(getattr(library, name), POINTER).value or 0
+    library, name = ("kernel32", "SwitchToThread") if os.name == "nt" else (None, "sched_yield")
+    return ctypes.cast(getattr(ctypes.CDLL(library), name), POINTER).value or 0
 
 
 GIVE_WAY = _give_way()  # address of the system's function that lets another thread run
