@@ -13,7 +13,7 @@ from .readable import Readable, must_be_readable, readable_gradients
 
 def run(engine: Engine, call: Call) -> Sequence[Tensor]:
     """Return output, as the data, and the final states, as the initial ones, differentiable where asked for."""
-    passes, tensors = engine.passes(call), call.tensors()
+    passes, tensors = engine.passes(call), call.tensors
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
         readable = Readable(call.make_layer, call.batch_sizes, len(call.states))
         results: Sequence[Tensor] = AllSteps.apply(passes, readable, *tensors)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -12,6 +13,7 @@ from ..layers import under_autocast
 from ..sequences import Layer
 
 GATES = {"tanh": 1, "relu": 1, "GRU": 3, "LSTM": 4}  # by cell
+PLAIN = (Tensor, nn.Parameter)
 # Of each direction, in the order in which engines are handed them.
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 # Weights of each direction, by name -> the layer that steps over time.
@@ -39,6 +41,7 @@ class Call:
     batch_sizes: Tensor | None
     states: Sequence[Tensor]
 
+    @cached_property
     def tensors(self) -> list[Tensor | None]:
         """Data, states, and the weights of each direction in the order of `WEIGHTS`, None where one is absent."""
         return [self.data, *self.states, *(of_direction.get(name) for of_direction in self.weights for name in WEIGHTS)]
@@ -102,17 +105,25 @@ def can_fuse(call: Call) -> bool:
     transforms of torch.func, forward-mode derivatives, tracing, compiling, autocast and subclasses of Tensor.
     """
     dtype, device = call.data.dtype, call.data.device
-    tensors = [t for t in call.tensors() if t is not None]
-    return not (
+    if (
         torch.compiler.is_compiling()
         or torch._C._get_tracing_state() is not None
         or torch._C._are_functorch_transforms_active()
         or under_autocast(device.type)
         or not dtype.is_floating_point
-        or any(t.dtype != dtype or t.device != device or t.layout != torch.strided for t in tensors)
-        or any(type(t) not in (Tensor, nn.Parameter) for t in tensors)
-        or (forward_ad._current_level >= 0 and any(map(_is_dual, tensors)))
-    )
+    ):
+        return False
+    has_duals = forward_ad._current_level >= 0
+    for t in call.tensors:
+        if t is not None and (
+            type(t) not in PLAIN
+            or t.dtype != dtype
+            or t.device != device
+            or t.layout != torch.strided
+            or (has_duals and _is_dual(t))
+        ):
+            return False
+    return True
 
 
 def _is_dual(tensor: Tensor) -> bool:

@@ -35,7 +35,7 @@ SIZES = (
     "R",
     "directions",
     "blocks",  # of the batch, each of which goes through all steps on its own
-    "shares",  # of a block: tasks that have some of its units each
+    "shares",  # of a block: parts of its units, for a task each
     "keep",  # whether a backward pass may follow
     "projected",  # whether the LSTM has a projection
     "failed",  # set by a kernel that reached past an array, where that is checked
@@ -43,7 +43,7 @@ SIZES = (
 ADDRESSES = (
     "multiply",  # the kernel of `products`
     "give_way",  # the system's function that lets another thread run
-    "arrived",  # (directions * blocks, lanes) how often tasks have come to the barrier of their block
+    "counts",  # (directions * blocks, 1 + shares, 8) of parts: see `sharing`
     "at",  # (T + 1) first row of each step
     "bounds",  # (blocks + 1) first sequence of each block
     "weights",  # (directions, 5) addresses of weight_ih, weight_hh, bias_ih, bias_hh, weight_hr; 0 where absent

@@ -6,106 +6,140 @@ from .arguments import (
     LSTM,
     RELU,
     arguments,
-    block_bounds,
     blocks_of,
     gates_of,
     rows_of_all,
-    sequences_at,
     steps,
     tasks_of,
 )
-from .barrier import wait
 from .memory import Array, get, jit, load, load_part, store, store_part, zeros
 from .products import NONE, product
+from .sharing import next_part
 from .vectors import BYTES, first, lanes
-from .walk import Some, arrays_of, count_from, h_before, panel_at, part_of, room, rows_in_blocks, rows_of, share_of
+from .walk import (
+    Some,
+    arrays_of,
+    count_from,
+    h_before,
+    panel_at,
+    part_of,
+    room,
+    rows_in_blocks,
+    rows_of,
+    sequences,
+    step_of,
+)
 
 
 @jit
 def backward(first_task, last_task, pointer):
-    """Carry the gradients from the last step to the first, for some shares of blocks, direction by direction."""
+    """Carry the gradients from the last step to the first, for the blocks of some tasks."""
     call = arguments(pointer)
-    task = first_task
-    while task < last_task:
-        share = share_of(call, task, last_task)
-        backward_block(call, share)
-        task += share.last - share.first
+    for task in range(first_task, last_task):
+        backward_block(call, task)
 
 
 @jit
-def backward_block(call, share):
-    """Carry the gradients of one block in one direction."""
-    T, R, L, directions = call.T, call.R, lanes(call.zero), call.directions
-    at, d, task = steps(call), share.d, share.task
-    start, stop = block_bounds(call, share.block)
-    units, recurrent = blocks_of(call.H, call), blocks_of(R, call)
-    first_unit, last_unit = part_of(call, share, units)
-    first_recurrent, last_recurrent = part_of(call, share, recurrent)
+def backward_block(call, task):
+    """Carry the gradients of the block of a task, or its share of them."""
+    R, L, directions = call.R, lanes(call.zero), call.directions
+    at, units, recurrent = steps(call), blocks_of(call.H, call), blocks_of(R, call)
     panels = Array(call.panels, call.zero, (directions * recurrent, 1, units * gates_of(call) * L, L))
     panels_hr = Array(call.panels_hr, call.zero, (directions * units, R, L))
-    arrays, times = arrays_of(call, panels, panels_hr), 0
-    for u in range(first_unit, last_unit):
-        start_carrying(call, arrays, d, u, start, stop)
-    for i in range(T - 1, -1, -1):
-        t = T - 1 - i if d else i
-        before, after = (t + 1, t - 1) if d else (t - 1, t + 1)
-        begun = sequences_at(at, before) if i else 0  # sequences that have a step before this one
-        going = sequences_at(at, after) if i < T - 1 else 0  # and that have one after it
-        border = begun if d else going
-        end = min(stop, sequences_at(at, t))
+    arrays, phase = arrays_of(call, panels, panels_hr), 0
+    for i in range(call.T - 1, -1, -1):
+        step = step_of(call, at, task, i)
         if call.projected:
-            for p in range(first_recurrent, last_recurrent, 4):
-                b = start
-                while b < end:
-                    n = count_from(b, end, border)
-                    some = Some(d, b, n, get(at, (t,)) + b, -1, task)
-                    later = get(at, (after,)) + b if b < going else -1
-                    gradients_of_projected(call, arrays, some, later, p, min(4, last_recurrent - p))
-                    b += n
-            times += 1
-            wait(call, share, times)
-        for u in range(first_unit, last_unit, 4):
-            wide = min(4, last_unit - u)
-            b = start
-            while b < end:
-                n = count_from(b, end, border)
-                some = Some(d, b, n, get(at, (t,)) + b, get(at, (before,)) + b if b < begun else -1, task)
-                if call.projected:
-                    gradients_before_projection(call, arrays, some, u, wide)
-                else:
-                    later = get(at, (after,)) + b if b < going else -1
-                    gradients_from_after(call, arrays, some, later, u, wide)
-                for i_u in range(wide):
-                    if call.cell == LSTM:
-                        lstm_backward(call, arrays, some, u + i_u, i_u)
-                    elif call.cell == GRU:
-                        gru_backward(call, arrays, some, u + i_u, i_u)
-                    else:
-                        rnn_backward(call, arrays, some, u + i_u, i_u)
-                b += n
-        times += 1
-        wait(call, share, times)
-        b = max(start, begun)
-        while b < end:  # those that begin at this step
-            n = count_from(b, end, end)
-            some = Some(d, b, n, get(at, (t,)) + b, -1, task)
-            for q in range(first_recurrent, last_recurrent):
-                gradients_of_h_0(call, arrays, some, q)
-            for u in range(first_unit, last_unit):
-                gradients_of_c_0(call, arrays, some, u)
+            part = next_part(call, task, phase, False)
+            while part >= 0:
+                backward_projected(call, arrays, at, step, part)
+                part = next_part(call, task, phase, True)
+            phase += 1
+        part = next_part(call, task, phase, False)
+        while part >= 0:
+            backward_units(call, arrays, at, step, part, i == call.T - 1)
+            part = next_part(call, task, phase, True)
+        phase += 1
+        gradients_of_initial(call, arrays, at, step, task % call.shares)
+
+
+@jit
+def backward_projected(call, arrays, at, step, part):
+    """Compute the gradients of a part of the projected features at a step."""
+    first_projected, last_projected = part_of(call, part, blocks_of(call.R, call))
+    for p in range(first_projected, last_projected, 4):
+        b = step.start
+        while b < step.end:
+            n = count_from(b, step.end, border_of(step))
+            some = sequences(at, step, b, n)
+            gradients_of_projected(call, arrays, some, later_row(at, step, b), p, min(4, last_projected - p))
             b += n
 
 
 @jit
-def start_carrying(call, arrays, d, u, start, end):
+def backward_units(call, arrays, at, step, part, is_first):
+    """Compute the gradients of a part of the units at a step, the first that is computed or another."""
+    first_unit, last_unit = part_of(call, part, blocks_of(call.H, call))
+    if is_first:
+        for u in range(first_unit, last_unit):
+            start_carrying(call, arrays, step, u)
+    for u in range(first_unit, last_unit, 4):
+        wide, b = min(4, last_unit - u), step.start
+        while b < step.end:
+            n = count_from(b, step.end, border_of(step))
+            some = sequences(at, step, b, n)
+            if call.projected:
+                gradients_before_projection(call, arrays, some, u, wide)
+            else:
+                gradients_from_after(call, arrays, some, later_row(at, step, b), u, wide)
+            for i in range(wide):
+                if call.cell == LSTM:
+                    lstm_backward(call, arrays, some, u + i, i)
+                elif call.cell == GRU:
+                    gru_backward(call, arrays, some, u + i, i)
+                else:
+                    rnn_backward(call, arrays, some, u + i, i)
+            b += n
+
+
+@jit
+def border_of(step):
+    """Where sequences end that have a step after this one, or one before it."""
+    return step.begun if step.d else step.going
+
+
+@jit
+def later_row(at, step, b):
+    """The row of a sequence at the step after this one, or -1 where it has none."""
+    return get(at, (step.after,)) + b if b < step.going else -1
+
+
+@jit
+def gradients_of_initial(call, arrays, at, step, part):
+    """Compute those of a part of the units, for sequences whose first step this is."""
+    first_feature, last_feature = part_of(call, part, blocks_of(call.R, call))
+    first_unit, last_unit = part_of(call, part, blocks_of(call.H, call))
+    b = max(step.start, step.begun)
+    while b < step.end:
+        n = count_from(b, step.end, step.end)
+        some = sequences(at, step, b, n)
+        for q in range(first_feature, last_feature):
+            gradients_of_h_0(call, arrays, some, q)
+        for u in range(first_unit, last_unit):
+            gradients_of_c_0(call, arrays, some, u)
+        b += n
+
+
+@jit
+def start_carrying(call, arrays, step, u):
     """Begin what is carried of a block of units with the gradient of the LSTM's final c, or with zero."""
     H, B, L = call.H, call.B, lanes(call.zero)
     d_c_n = Array(call.d_c_n, call.zero, (call.directions * B, H))
-    for b in range(start, end):
+    for b in range(step.start, step.stop):
         x = zeros(call.zero)
         if call.cell == LSTM and call.d_c_n:
-            x = load_part(d_c_n, (d * B + b, L * u), H - L * u)
-        store(arrays.carried, (d * blocks_of(H, call) + u, b), x)
+            x = load_part(d_c_n, (step.d * B + b, L * u), H - L * u)
+        store(arrays.carried, (step.d * blocks_of(H, call) + u, b), x)
 
 
 @jit

@@ -6,75 +6,93 @@ from .arguments import (
     LSTM,
     RELU,
     arguments,
-    block_bounds,
     blocks_of,
     gates_of,
     sequences_at,
     slots_of,
     steps,
 )
-from .barrier import wait
 from .memory import Array, get, jit, load, load_part, put, store, store_part
 from .products import NONE, product
+from .sharing import next_part
 from .vectors import BYTES, first, lanes
-from .walk import Some, arrays_of, count_from, h_before, panel_at, part_of, room, rows_in_blocks, rows_of, share_of
+from .walk import (
+    arrays_of,
+    count_from,
+    h_before,
+    panel_at,
+    part_of,
+    room,
+    rows_in_blocks,
+    rows_of,
+    sequences,
+    step_of,
+)
 
 
 @jit
 def forward(first_task, last_task, pointer):
-    """Compute all steps for some shares of blocks of the batch, numbered direction by direction."""
+    """Compute all steps, for the blocks of some tasks."""
     call = arguments(pointer)
-    task = first_task
-    while task < last_task:
-        share = share_of(call, task, last_task)
-        forward_block(call, share)
-        task += share.last - share.first
+    for task in range(first_task, last_task):
+        forward_block(call, task)
 
 
 @jit
-def forward_block(call, share):
-    """Compute all steps of one block in one direction."""
-    T, I, R, L = call.T, call.I, call.R, lanes(call.zero)
-    at, d, task = steps(call), share.d, share.task
-    start, stop = block_bounds(call, share.block)
-    units, projected, directions = blocks_of(call.H, call), blocks_of(R, call), call.directions
-    first_unit, last_unit = part_of(call, share, units)
-    first_projected, last_projected = part_of(call, share, projected)
+def forward_block(call, task):
+    """Compute all steps of the block of a task, or its share of them."""
+    I, R, L = call.I, call.R, lanes(call.zero)
+    at, directions = steps(call), call.directions
+    units, projected = blocks_of(call.H, call), blocks_of(R, call)
     panels = Array(call.panels, call.zero, (directions * units, gates_of(call), I + R + 2, L))
     panels_hr = Array(call.panels_hr, call.zero, (directions * projected, units * L, L))
-    arrays, times = arrays_of(call, panels, panels_hr), 0
-    for i in range(T):
-        t = T - 1 - i if d else i
-        before = t + 1 if d else t - 1
-        begun = sequences_at(at, before) if i else 0  # sequences that have a step before this one
-        end = min(stop, sequences_at(at, t))
-        for u in range(first_unit, last_unit, 4 if gates_of(call) == 1 else 1):
-            wide = min(4, last_unit - u)
-            b = start
-            while b < end:
-                n = count_from(b, end, begun)
-                some = Some(d, b, n, get(at, (t,)) + b, get(at, (before,)) + b if b < begun else -1, task)
-                forward_products(call, arrays, some, u, wide)
-                if call.cell == LSTM:
-                    lstm_forward(call, arrays, some, u)
-                elif call.cell == GRU:
-                    gru_forward(call, arrays, some, u)
-                else:
-                    rnn_forward(call, arrays, some, u, wide)
-                b += n
-        times += 1
-        wait(call, share, times)
+    arrays, phase = arrays_of(call, panels, panels_hr), 0
+    for i in range(call.T):
+        step = step_of(call, at, task, i)
+        part = next_part(call, task, phase, False)
+        while part >= 0:
+            forward_units(call, arrays, at, step, part)
+            part = next_part(call, task, phase, True)
+        phase += 1
         if call.projected:
-            for p in range(first_projected, last_projected):
-                b = start
-                while b < end:
-                    n = count_from(b, end, end)
-                    project(call, arrays, Some(d, b, n, get(at, (t,)) + b, -1, task), p)
-                    b += n
-            times += 1
-            wait(call, share, times)
-    if share.first == 0:
-        final_states(call, arrays, d, share.block)
+            part = next_part(call, task, phase, False)
+            while part >= 0:
+                project_units(call, arrays, at, step, part)
+                part = next_part(call, task, phase, True)
+            phase += 1
+    if task % call.shares == 0:
+        final_states(call, arrays, task)
+
+
+@jit
+def forward_units(call, arrays, at, step, part):
+    """Compute a part of the units at a step."""
+    first_unit, last_unit = part_of(call, part, blocks_of(call.H, call))
+    for u in range(first_unit, last_unit, 4 if gates_of(call) == 1 else 1):
+        wide, b = min(4, last_unit - u), step.start
+        while b < step.end:
+            n = count_from(b, step.end, step.begun)
+            some = sequences(at, step, b, n)
+            forward_products(call, arrays, some, u, wide)
+            if call.cell == LSTM:
+                lstm_forward(call, arrays, some, u)
+            elif call.cell == GRU:
+                gru_forward(call, arrays, some, u)
+            else:
+                rnn_forward(call, arrays, some, u, wide)
+            b += n
+
+
+@jit
+def project_units(call, arrays, at, step, part):
+    """Compute a part of the projected features at a step."""
+    first_projected, last_projected = part_of(call, part, blocks_of(call.R, call))
+    for p in range(first_projected, last_projected):
+        b = step.start
+        while b < step.end:
+            n = count_from(b, step.end, step.end)
+            project(call, arrays, sequences(at, step, b, n), p)
+            b += n
 
 
 @jit
@@ -190,16 +208,15 @@ def rnn_forward(call, arrays, some, u, wide):
 
 
 @jit
-def final_states(call, arrays, d, block):
-    """Copy the state after the last step of each sequence."""
-    T, B, H, R, L = call.T, call.B, call.H, call.R, lanes(call.zero)
-    at = steps(call)
-    start, stop = block_bounds(call, block)
+def final_states(call, arrays, task):
+    """Copy the state after the last step of each sequence of a block."""
+    B, H, R, L = call.B, call.H, call.R, lanes(call.zero)
+    at, units = steps(call), blocks_of(H, call)
+    last = step_of(call, at, task, call.T - 1)
+    d, t = last.d, last.t
     h_n = Array(call.h_n, call.zero, (call.directions * B, R))
     c_n = Array(call.c_n, call.zero, (call.directions * B, H))
-    units = blocks_of(H, call)
-    t = 0 if d else T - 1
-    for b in range(start, stop):
+    for b in range(last.start, last.stop):
         while sequences_at(at, t) <= b:
             t -= 1
         for k in range(R):

@@ -79,13 +79,14 @@ def _compile(kernels: dict[str, Any], dtype: str) -> None:
     if new:
         print(f"rnn_parity: compiling {', '.join(kernels)} in {dtype} for this processor", end="", file=sys.stderr)
         print(" ..." if folder is None else ", once ...", end=" ", file=sys.stderr, flush=True)
-    before = settings.CACHE_DIR
-    settings.CACHE_DIR = str(folder or "")
+    before = settings.CACHE_DIR, settings.OPT
+    # What LLVM does at a higher level takes a quarter more time, and is of no use to code that says its vectors.
+    settings.CACHE_DIR, settings.OPT = str(folder or ""), type(settings.OPT)(1)
     try:
         for name, function in kernels.items():
             _compiled[name, dtype] = _in_machine_code(function, dtype, keep=folder is not None)
     finally:
-        settings.CACHE_DIR = before
+        settings.CACHE_DIR, settings.OPT = before
     if new:
         print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr)
 

@@ -15,13 +15,13 @@ from ..call import GATES, Call
 from . import gru, lstm, rnn
 from .arguments import ARGUMENTS, CELLS
 from .kernels import kernel, run
-from .threads import GIVE_WAY, run_at_once
+from .threads import GIVE_WAY
 from .vectors import BYTES
 from .walk import ROWS_AT_ONCE
 from .weights import ROWS_SUMMED
 
 EQUATIONS = {"tanh": rnn, "relu": rnn, "GRU": gru, "LSTM": lstm}
-SHARED = 20_000  # multiplications of a step in each share: with fewer, waiting for each other costs more
+SHARED = 20_000  # multiplications of a step in each share: with fewer, the counting costs more
 PARALLEL = 500_000  # multiplications of a call: with fewer, waking a second thread costs more than it saves
 MOST_KEPT = 64 * 2**20  # bytes of a thread's workspace that are kept for its next call
 
@@ -63,7 +63,7 @@ class Walk:
         blocks = min(B, -(-threads // directions)) if self.parallel else 1
         units, recurrent, inputs = (-(-size // L) for size in (H, R, I))
         shares = 1
-        if self.parallel and run_at_once():
+        if self.parallel:
             work = -(-B // blocks) * gates * H * (I + R)
             shares = max(1, min(threads // (directions * blocks), work // SHARED, units))
         self.tasks = directions * blocks * shares
@@ -73,10 +73,10 @@ class Walk:
         kept = EQUATIONS[cell].KEPT
         # Numbers of each array: see `arguments` and `packing`.
         self.kept = directions * units * rows * (kept + projected) * L
-        arrived, scratch = directions * blocks * L, self.tasks * ROWS_AT_ONCE * 4 * L
+        counts, scratch = directions * blocks * (1 + shares) * L, self.tasks * ROWS_AT_ONCE * 4 * L
         self.forward_room = self._offsets(
             {
-                "arrived": arrived,
+                "counts": counts,
                 "panels": directions * units * gates * (I + R + 2) * L,
                 "panels_hr": directions * recurrent * units * L * L * projected,
                 "kept": directions * units * B * (min(kept, 1) * (cell == "LSTM") + projected) * L,
@@ -85,7 +85,7 @@ class Walk:
         )
         self.backward_room = self._offsets(
             {
-                "arrived": arrived,
+                "counts": counts,
                 "panels": directions * recurrent * units * gates * L * L,
                 "panels_ih": directions * inputs * units * gates * L * L,
                 "panels_hr": directions * units * R * L * projected,
@@ -176,7 +176,12 @@ class Walk:
     def _prepared(self, tensors: Sequence[Any]) -> list[Any]:
         """Return tensors, None among them, as kernels take them: contiguous, in the dtype that is computed in."""
         dtype = self.dtype
-        return [t if t is None or _is_prepared(t, dtype) else t.resolve_neg().to(dtype).contiguous() for t in tensors]
+        return [
+            t
+            if t is None or (t.dtype == dtype and t.is_contiguous() and not t.is_neg())
+            else t.resolve_neg().to(dtype).contiguous()
+            for t in tensors
+        ]
 
     def _stored(self, tensors: Sequence[Any]) -> list[Any]:
         """Return results, None among them, in the dtype of what was given."""
@@ -186,10 +191,6 @@ class Walk:
         """Where in a workspace each array begins, in bytes, and at last how large that is."""
         ends = accumulate((count * self.dtype.itemsize for count in numbers.values()), initial=0)
         return list(zip([*numbers, "end"], ends, strict=True))
-
-
-def _is_prepared(tensor: Tensor, dtype: torch.dtype) -> bool:
-    return tensor.dtype == dtype and tensor.is_contiguous() and not tensor.is_neg()
 
 
 def _bounds(batch_sizes: Any, at: Any, blocks: int) -> Any:
@@ -224,7 +225,7 @@ def _place(arguments: Any, room: list[tuple[str, int]]) -> Tensor:
     begin = workspace.data_ptr()
     for name, offset in room[:-1]:
         setattr(arguments, name, begin + offset)
-    ctypes.memset(arguments.arrived, 0, room[1][1])
+    ctypes.memset(arguments.counts, 0, room[1][1])
     return workspace
 
 

@@ -101,8 +101,9 @@ def in_tiles(z, n, rows, panel, others, other_panel, out):
 @jit
 def tile(sums, skipped, rows, panel, others, other_panel, out):
     """Add the products of one tile to what the sums begin with, and store them."""
-    sums = add(sums, skipped, rows, panel)
-    sums = add(sums, skipped, others, other_panel)
+    for _ in range(2):
+        sums = add(sums, skipped, rows, panel)
+        rows, panel = others, other_panel
     store_rows(sums, out + skipped * BETWEEN, BETWEEN)
 
 
@@ -125,17 +126,23 @@ def side_by_side(like, start, row, rows, panel, others, other_panel, out, wide, 
     y = vector_at(start + beside if start else 0, like)
     out += row * BETWEEN
     if wide == 2:
-        sums = add_wide((z, y), row, rows, panel, beside)
-        store_rows(add_wide(sums, row, others, other_panel, beside), out, BYTES)
+        row_of((z, y), row, rows, panel, others, other_panel, out, beside)
         return
     x = vector_at(start + 2 * beside if start else 0, like)
     if wide == 3:
-        sums_3 = add_wide((z, y, x), row, rows, panel, beside)
-        store_rows(add_wide(sums_3, row, others, other_panel, beside), out, BYTES)
+        row_of((z, y, x), row, rows, panel, others, other_panel, out, beside)
     else:
         w = vector_at(start + 3 * beside if start else 0, like)
-        sums_4 = add_wide((z, y, x, w), row, rows, panel, beside)
-        store_rows(add_wide(sums_4, row, others, other_panel, beside), out, BYTES)
+        row_of((z, y, x, w), row, rows, panel, others, other_panel, out, beside)
+
+
+@jit
+def row_of(sums, row, rows, panel, others, other_panel, out, beside):
+    """Add the products of one row to what the sums begin with, and store them."""
+    for _ in range(2):
+        sums = add_wide(sums, row, rows, panel, beside)
+        rows, panel = others, other_panel
+    store_rows(sums, out, BYTES)
 
 
 @jit

@@ -34,14 +34,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
 
 
-def run_at_once() -> bool:
-    """Whether all tasks of a kernel run at the same time, so that one may wait for another, or in one thread at once.
-
-    OpenMP gives each thread of a team one range of tasks; another pool may keep some waiting for a thread.
-    """
-    return _parallel_for is not None and "ATen parallel backend: OpenMP" in torch.__config__.parallel_info()
-
-
 def _give_way() -> int:
     library, name = ("kernel32", "SwitchToThread") if os.name == "nt" else (None, "sched_yield")
     return ctypes.cast(getattr(ctypes.CDLL(library), name), POINTER).value or 0

@@ -3,8 +3,8 @@
 Each block goes on its own: no thread waits for another. At a step it takes its sequences some rows at a time, and of
 those one block of units after the other, whose gates' products and equations follow on each other in the cache.
 
-Where there are fewer sequences than threads, several threads share a block. Each then has some of the units, and waits
-for the others at each step (`barrier`).
+Where there are fewer sequences than threads, several threads share a block, and wait at each step until all of its
+units are done (`sharing`).
 
 The second direction walks from the last step to the first. Packed sequences come longest first, so that those of a step
 are the first ones of the batch; forward in time they end one by one, backward they begin so.
@@ -12,8 +12,8 @@ are the first ones of the batch; forward in time they end one by one, backward t
 
 from typing import Any, NamedTuple
 
-from .arguments import blocks_of, gradients_of, rows_of_all, slots_of, tasks_of
-from .memory import Array, address, itemsize, jit, load_part
+from .arguments import block_bounds, blocks_of, gradients_of, rows_of_all, sequences_at, slots_of, tasks_of
+from .memory import Array, address, get, itemsize, jit, load_part
 from .products import Rows
 from .vectors import BYTES, lanes
 
@@ -62,35 +62,54 @@ def arrays_of(call, panels, panels_hr):
     )
 
 
-class Share(NamedTuple):
-    """What a thread has of a block: all of it, or some of its units where there are more threads than blocks.
+class Step(NamedTuple):
+    """A step of a block of the batch in one direction, as one task computes it.
 
     Args:
         d: the direction.
-        block: which part of the batch.
-        task: the first of its tasks, whose room for products is its own.
-        first, last: which shares of the block it has, and the one past them.
+        task: whose room for products is used.
+        t, before, after: its place in time, and those of the steps from which and to which this direction goes.
+        start, end: the first of its sequences, and the one past the last.
+        stop: past the last sequence of the block, at whatever step.
+        begun: those with a lower number have a step before this one, in this direction.
+        going: and those a step after it.
     """
 
     d: int
-    block: int
     task: int
-    first: int
-    last: int
+    t: int
+    before: int
+    after: int
+    start: int
+    end: int
+    stop: int
+    begun: int
+    going: int
 
 
 @jit
-def share_of(call, task, last_task):
-    """The shares of one block that a thread has, of the tasks from one on; those of other blocks follow."""
-    first = task % call.shares
-    block = task // call.shares
-    return Share(block // call.blocks, block % call.blocks, task, first, min(call.shares, first + last_task - task))
+def step_of(call, at, task, i):
+    """Step i of the block of a task, counted in the direction in which it goes."""
+    T, of_direction = call.T, call.blocks * call.shares
+    d, block = task // of_direction, task % of_direction // call.shares
+    t = T - 1 - i if d else i
+    before, after = (t + 1, t - 1) if d else (t - 1, t + 1)
+    start, stop = block_bounds(call, block)
+    begun = sequences_at(at, before) if i else 0
+    going = sequences_at(at, after) if i < T - 1 else 0
+    return Step(d, task, t, before, after, start, min(stop, sequences_at(at, t)), stop, begun, going)
 
 
 @jit
-def part_of(call, share, count):
-    """Which of `count` things are a share's: the first, and the one past the last."""
-    return count * share.first // call.shares, count * share.last // call.shares
+def sequences(at, step, b, n):
+    """N sequences of a step from b on."""
+    return Some(step.d, b, n, get(at, (step.t,)) + b, get(at, (step.before,)) + b if b < step.begun else -1, step.task)
+
+
+@jit
+def part_of(call, part, count):
+    """Which of `count` things are in a part of the units: the first, and the one past the last."""
+    return count * part // call.shares, count * (part + 1) // call.shares
 
 
 class Some(NamedTuple):
