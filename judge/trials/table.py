@@ -26,9 +26,7 @@ TRIALS = (
         "gradients", "two losses", autograd.TWO_LOSSES, {"gradients", "stack", "states", "layouts", "packed"},
         needs=("gradients",), share=0.5,
     ),
-    Trial(
-        "state", "given", EQUATIONS, {"gradients", "states", "modes"}, needs=("initial_state",), tiles=True,
-    ),
+    Trial("state", "given", EQUATIONS, {"gradients", "states", "modes"}, needs=("initial_state",)),
     Trial(
         "state", "carried", relations.CUT_AND_CARRY, {"states", "modes"},
         needs=("initial_state", "final_state"), adapt=relations.two_steps,
@@ -43,7 +41,7 @@ TRIALS = (
     ),
     Trial(
         "stacking", "directions", EQUATIONS, {"stack", "gradients", "states", "modes"},
-        needs=("bidirectional",), fixed={"bidirectional": True, "num_layers": 1},
+        needs=("bidirectional",), fixed={"bidirectional": True, "num_layers": 1}, tiles=True,
     ),
     Trial(
         "stacking", "both", EQUATIONS, {"stack", "gradients", "states", "modes"},

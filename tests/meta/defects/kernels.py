@@ -25,6 +25,19 @@ def _gradient_stops(name: str, at: int, layer: PlainLayer, right: Right, suffix:
     return with_weight(right(suffix), name, cut)
 
 
+def _of_reverse(change: Callable[..., Weights], layer: PlainLayer, right: Right, suffix: str) -> Weights:
+    return change(layer, right, suffix) if suffix.endswith("_reverse") else right(suffix)
+
+
+def _reverse_input_stops(
+    at: int, layer: PlainLayer, right: Right, x: Tensor, state: State, suffix: str, lengths: Tensor, backwards: bool
+) -> tuple[Tensor, State]:
+    """Lose the gradient of the input past the tile, of the reverse direction and sequences of one length."""
+    if backwards and bool((lengths == len(x)).all()):
+        x = altered(x, lambda g: torch.cat([g[..., :at], 0 * g[..., at:]], dim=-1))
+    return right(x, state, suffix, lengths, backwards)
+
+
 def _rows_stop(at: int, layer: PlainLayer, right: Right, a: Tensor, w: Weights, *names: str) -> Tensor:
     """Add no bias to the gates' rows past the tile."""
     biased = right(a, w, *names)
@@ -124,6 +137,10 @@ DEFECTS = (
            weights=partial(_columns_stop, "weight_ih", 64)),
     defect("input product stops at 512 columns", "near onnxruntime#4628", ALL,
            weights=partial(_columns_stop, "weight_ih", 512)),
+    defect("reverse recurrent product stops at 512 columns", "near onnxruntime#4628", ALL,
+           weights=partial(_of_reverse, partial(_columns_stop, "weight_hh", 512))),
+    defect("reverse gradient of the input stops at 512 features", "near onnxruntime#4628", ALL,
+           read=partial(_reverse_input_stops, 512)),
     defect("bias stops at 128 rows", "near onnxruntime#4628", ALL, biased=partial(_rows_stop, 128)),
     defect("batch past 256 is the first row", "near pytorch#177834", ALL, join=partial(_batch_stops, 256)),
     defect("gradient cut every 256 steps", "near known-defects: truncated or detached backpropagation", ALL,
