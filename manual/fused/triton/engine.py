@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import torch
 
 from ..call import Call, Passes
-from .plans import fits, plan, tf32_allowed
+from .plans import plan, shared_memory, tf32_allowed
 
 
 @cache
@@ -24,7 +24,7 @@ class Triton:
         if data.device.type != "cuda" or data.numel() == 0 or "weight_hr" in call.weights[0] or not is_installed():
             return False
         tf32 = data.dtype == torch.float32 and tf32_allowed()
-        return fits(plan(call.cell, call.states[0].size(-1), data.dtype, tf32), data.device)
+        return plan(call.cell, call.states[0].size(-1), data.dtype, tf32, shared_memory(data.device)) is not None
 
     def passes(self, call: Call) -> Passes:
         """Return its kernels, cut to the size of this call."""

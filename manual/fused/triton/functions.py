@@ -1,4 +1,4 @@
-"""Sigmoid, tanh and relu of blocks in float32, and products with weights that stay on the chip."""
+"""Sigmoid, tanh and relu of blocks in float32."""
 
 import triton
 import triton.language as tl
@@ -28,9 +28,3 @@ def tanh(x):
 def relu(x):
     """x, or 0 where x < 0; NaN stays."""
     return tl.where(x < 0, 0.0, x)
-
-
-@triton.jit
-def times(x, W, PRECISION: tl.constexpr):
-    """The product of x, rounded to the dtype of W, and W: the sum in float32."""
-    return tl.dot(x.to(W.dtype), W, input_precision=PRECISION)

@@ -3,8 +3,9 @@
 import triton
 import triton.language as tl
 
-from .functions import sigmoid, tanh, times
-from .walk import bias, count_of, first_row, is_here, load, steps_of, store, weights
+from .functions import sigmoid, tanh
+from .products import back, show, weights, with_products
+from .walk import biases, count_of, first_row, is_here, load, load_state, steps_of, store, store_state
 
 
 @triton.jit
@@ -35,66 +36,74 @@ def step_back(r, z, n, m, h_prev, dh):
     return da_r, da_z, da_n, dm, dh * z
 
 
-@triton.jit(do_not_specialize=["T", "B", "rows"])
+@triton.jit(do_not_specialize=["T", "B", "rows", "H"])
 def forward(
-    xp, W_hh_t, b_hh, h_0, out, h_n, kept, at, lengths, T, B, rows, H,
-    TILE: tl.constexpr, UNITS: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr,
+    xp, W_hh_t, b_hn, h_0, out, h_n, kept, at, lengths, T, B, rows, H,
+    TILE: tl.constexpr, UNITS: tl.constexpr, BLOCKS: tl.constexpr, PIECE: tl.constexpr, STAGES: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """All steps; kept of each: h_{t-1}, r, z, n, m."""
     d, directions = tl.program_id(1), tl.num_programs(1)
-    W_hr, b_hr = weights(W_hh_t, 3 * d, UNITS), bias(b_hh, 3 * d, H, UNITS)
-    W_hz, b_hz = weights(W_hh_t, 3 * d + 1, UNITS), bias(b_hh, 3 * d + 1, H, UNITS)
-    W_hn, b_hn = weights(W_hh_t, 3 * d + 2, UNITS), bias(b_hh, 3 * d + 2, H, UNITS)
-    of_tile = is_here(B - tl.program_id(0) * TILE, H, TILE, UNITS)
-    h = load(h_0, d * B, 1, 0, of_tile, H, TILE, UNITS)
+    W, b = weights(W_hh_t, 3 * d, 3, UNITS, BLOCKS, PIECE), biases(b_hn, d, H, TILE, UNITS, BLOCKS)
+    of_tile = B - tl.program_id(0) * TILE
+    h = load_state(h_0, d * B, of_tile, H, TILE, UNITS, BLOCKS)
     steps = steps_of(lengths, T)
     for k in tl.range(steps, num_stages=STAGES):
         t = tl.where(d == 0, k, steps - 1 - k)
-        row, here = first_row(at, t, B), is_here(count_of(at, t, B, TILE), H, TILE, UNITS)
+        row, count = first_row(at, t, B), count_of(at, t, B, TILE)
         of_d = row + d * rows
-        a_r = load(xp, of_d, 3, 0, here, H, TILE, UNITS) + (times(h, W_hr, PRECISION) + b_hr)
-        a_z = load(xp, of_d, 3, 1, here, H, TILE, UNITS) + (times(h, W_hz, PRECISION) + b_hz)
-        a_n = load(xp, of_d, 3, 2, here, H, TILE, UNITS)
-        m = times(h, W_hn, PRECISION) + b_hn
-        r, z, n, h_t = step(a_r, a_z, a_n, m, h)
-        if kept is not None:
-            store(kept, of_d, 5, 0, here, H, h)
-            store(kept, of_d, 5, 1, here, H, r)
-            store(kept, of_d, 5, 2, here, H, z)
-            store(kept, of_d, 5, 3, here, H, n)
-            store(kept, of_d, 5, 4, here, H, m)
-        store(out, row, directions, d, here, H, h_t)
-        h = tl.where(here, h_t, h)
-    store(h_n, d * B, 1, 0, of_tile, H, h)
+        show(h, h_n, d * B, of_tile, H, PIECE)
+        h_next = ()
+        for block in tl.static_range(BLOCKS):
+            first = block * UNITS
+            here = is_here(count, H, TILE, UNITS, first)
+            a_r = load(xp, of_d, 3, 0, count, H, TILE, UNITS, first)
+            a_z = load(xp, of_d, 3, 1, count, H, TILE, UNITS, first)
+            a_n = load(xp, of_d, 3, 2, count, H, TILE, UNITS, first)
+            a_r, a_z, m = with_products((a_r, a_z, b[block]), h, W, h_n, d * B, of_tile, first, H, PIECE, PRECISION)
+            r, z, n, h_t = step(a_r, a_z, a_n, m, h[block])
+            if kept is not None:
+                store(kept, of_d, 5, 0, count, H, h[block], first)
+                store(kept, of_d, 5, 1, count, H, r, first)
+                store(kept, of_d, 5, 2, count, H, z, first)
+                store(kept, of_d, 5, 3, count, H, n, first)
+                store(kept, of_d, 5, 4, count, H, m, first)
+            store(out, row, directions, d, count, H, h_t, first)
+            h_next += (tl.where(here, h_t, h[block]),)
+        h = h_next
+    store_state(h_n, d * B, of_tile, H, h)
 
 
-@triton.jit(do_not_specialize=["T", "B", "rows"])
+@triton.jit(do_not_specialize=["T", "B", "rows", "H"])
 def backward(
     W_hh, kept, d_out, d_h_n, da, d_h_0, at, lengths, T, B, rows, H,
-    TILE: tl.constexpr, UNITS: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr,
+    TILE: tl.constexpr, UNITS: tl.constexpr, BLOCKS: tl.constexpr, PIECE: tl.constexpr, STAGES: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """All steps in the opposite order; da of each: da_r, da_z, da_n, dm."""
     d, directions = tl.program_id(1), tl.num_programs(1)
-    W_hr, W_hz = weights(W_hh, 3 * d, UNITS), weights(W_hh, 3 * d + 1, UNITS)
-    W_hn = weights(W_hh, 3 * d + 2, UNITS)
-    of_tile = is_here(B - tl.program_id(0) * TILE, H, TILE, UNITS)
-    dh = load(d_h_n, d * B, 1, 0, of_tile, H, TILE, UNITS)
+    W = weights(W_hh, 3 * d, 3, UNITS, BLOCKS, PIECE)
+    of_tile = B - tl.program_id(0) * TILE
+    dh = load_state(d_h_n, d * B, of_tile, H, TILE, UNITS, BLOCKS)
     steps = steps_of(lengths, T)
     for k in tl.range(steps, num_stages=STAGES):
         t = tl.where(d == 0, steps - 1 - k, k)
-        row, here = first_row(at, t, B), is_here(count_of(at, t, B, TILE), H, TILE, UNITS)
+        row, count = first_row(at, t, B), count_of(at, t, B, TILE)
         of_d = row + d * rows
-        h_prev = load(kept, of_d, 5, 0, here, H, TILE, UNITS)
-        r = load(kept, of_d, 5, 1, here, H, TILE, UNITS)
-        z = load(kept, of_d, 5, 2, here, H, TILE, UNITS)
-        n = load(kept, of_d, 5, 3, here, H, TILE, UNITS)
-        m = load(kept, of_d, 5, 4, here, H, TILE, UNITS)
-        dh_t = dh + load(d_out, row, directions, d, here, H, TILE, UNITS)
-        da_r, da_z, da_n, dm, dh_z = step_back(r, z, n, m, h_prev, dh_t)
-        store(da, of_d, 4, 0, here, H, da_r)
-        store(da, of_d, 4, 1, here, H, da_z)
-        store(da, of_d, 4, 2, here, H, da_n)
-        store(da, of_d, 4, 3, here, H, dm)
-        dh_prev = times(da_r, W_hr, PRECISION) + times(da_z, W_hz, PRECISION) + times(dm, W_hn, PRECISION) + dh_z
-        dh = tl.where(here, dh_prev, dh)
-    store(d_h_0, d * B, 1, 0, of_tile, H, dh)
+        direct = ()
+        for block in tl.static_range(BLOCKS):
+            first = block * UNITS
+            h_prev = load(kept, of_d, 5, 0, count, H, TILE, UNITS, first)
+            r = load(kept, of_d, 5, 1, count, H, TILE, UNITS, first)
+            z = load(kept, of_d, 5, 2, count, H, TILE, UNITS, first)
+            n = load(kept, of_d, 5, 3, count, H, TILE, UNITS, first)
+            m = load(kept, of_d, 5, 4, count, H, TILE, UNITS, first)
+            dh_t = dh[block] + load(d_out, row, directions, d, count, H, TILE, UNITS, first)
+            da_r, da_z, da_n, dm, dh_z = step_back(r, z, n, m, h_prev, dh_t)
+            store(da, of_d, 4, 0, count, H, da_r, first)
+            store(da, of_d, 4, 1, count, H, da_z, first)
+            store(da, of_d, 4, 2, count, H, da_n, first)
+            store(da, of_d, 4, 3, count, H, dm, first)
+            direct += (dh_z,)
+        dh = back(dh, direct, (da_r, da_z, dm), W, da, of_d, 4, (0, 1, 3), count, H, PIECE, PRECISION)
+    store_state(d_h_0, d * B, of_tile, H, dh)

@@ -3,8 +3,9 @@
 import triton
 import triton.language as tl
 
-from .functions import sigmoid, tanh, times
-from .walk import bias, count_of, first_row, is_here, load, steps_of, store, weights
+from .functions import sigmoid, tanh
+from .products import back, show, weights, with_products
+from .walk import count_of, first_row, is_here, load, load_state, steps_of, store, store_state
 
 
 @triton.jit
@@ -35,73 +36,84 @@ def step_back(i, f, g, o, c_prev, dh, dc):
     return da_i, da_f, da_g, da_o, dc_prev
 
 
-@triton.jit(do_not_specialize=["T", "B", "rows"])
+@triton.jit(do_not_specialize=["T", "B", "rows", "H"])
 def forward(
-    xp, W_hh_t, b_hh, h_0, c_0, out, h_n, c_n, kept, at, lengths, T, B, rows, H,
-    TILE: tl.constexpr, UNITS: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr,
+    xp, W_hh_t, h_0, c_0, out, h_n, c_n, kept, at, lengths, T, B, rows, H,
+    TILE: tl.constexpr, UNITS: tl.constexpr, BLOCKS: tl.constexpr, PIECE: tl.constexpr, STAGES: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """All steps; kept of each: h_{t-1}, c_{t-1}, i, f, g, o."""
     d, directions = tl.program_id(1), tl.num_programs(1)
-    W_hi, b_hi = weights(W_hh_t, 4 * d, UNITS), bias(b_hh, 4 * d, H, UNITS)
-    W_hf, b_hf = weights(W_hh_t, 4 * d + 1, UNITS), bias(b_hh, 4 * d + 1, H, UNITS)
-    W_hg, b_hg = weights(W_hh_t, 4 * d + 2, UNITS), bias(b_hh, 4 * d + 2, H, UNITS)
-    W_ho, b_ho = weights(W_hh_t, 4 * d + 3, UNITS), bias(b_hh, 4 * d + 3, H, UNITS)
-    of_tile = is_here(B - tl.program_id(0) * TILE, H, TILE, UNITS)
-    h = load(h_0, d * B, 1, 0, of_tile, H, TILE, UNITS)
-    c = load(c_0, d * B, 1, 0, of_tile, H, TILE, UNITS)
+    W = weights(W_hh_t, 4 * d, 4, UNITS, BLOCKS, PIECE)
+    of_tile = B - tl.program_id(0) * TILE
+    h = load_state(h_0, d * B, of_tile, H, TILE, UNITS, BLOCKS)
+    c = load_state(c_0, d * B, of_tile, H, TILE, UNITS, BLOCKS)
     steps = steps_of(lengths, T)
     for k in tl.range(steps, num_stages=STAGES):
         t = tl.where(d == 0, k, steps - 1 - k)
-        row, here = first_row(at, t, B), is_here(count_of(at, t, B, TILE), H, TILE, UNITS)
+        row, count = first_row(at, t, B), count_of(at, t, B, TILE)
         of_d = row + d * rows
-        a_i = load(xp, of_d, 4, 0, here, H, TILE, UNITS) + (times(h, W_hi, PRECISION) + b_hi)
-        a_f = load(xp, of_d, 4, 1, here, H, TILE, UNITS) + (times(h, W_hf, PRECISION) + b_hf)
-        a_g = load(xp, of_d, 4, 2, here, H, TILE, UNITS) + (times(h, W_hg, PRECISION) + b_hg)
-        a_o = load(xp, of_d, 4, 3, here, H, TILE, UNITS) + (times(h, W_ho, PRECISION) + b_ho)
-        i, f, g, o, c_t, h_t = step(a_i, a_f, a_g, a_o, c)
-        if kept is not None:
-            store(kept, of_d, 6, 0, here, H, h)
-            store(kept, of_d, 6, 1, here, H, c)
-            store(kept, of_d, 6, 2, here, H, i)
-            store(kept, of_d, 6, 3, here, H, f)
-            store(kept, of_d, 6, 4, here, H, g)
-            store(kept, of_d, 6, 5, here, H, o)
-        store(out, row, directions, d, here, H, h_t)
-        h, c = tl.where(here, h_t, h), tl.where(here, c_t, c)
-    store(h_n, d * B, 1, 0, of_tile, H, h)
-    store(c_n, d * B, 1, 0, of_tile, H, c)
+        show(h, h_n, d * B, of_tile, H, PIECE)
+        h_next, c_next = (), ()
+        for block in tl.static_range(BLOCKS):
+            first = block * UNITS
+            here = is_here(count, H, TILE, UNITS, first)
+            a_i = load(xp, of_d, 4, 0, count, H, TILE, UNITS, first)
+            a_f = load(xp, of_d, 4, 1, count, H, TILE, UNITS, first)
+            a_g = load(xp, of_d, 4, 2, count, H, TILE, UNITS, first)
+            a_o = load(xp, of_d, 4, 3, count, H, TILE, UNITS, first)
+            of_x = a_i, a_f, a_g, a_o
+            a_i, a_f, a_g, a_o = with_products(of_x, h, W, h_n, d * B, of_tile, first, H, PIECE, PRECISION)
+            i, f, g, o, c_t, h_t = step(a_i, a_f, a_g, a_o, c[block])
+            if kept is not None:
+                store(kept, of_d, 6, 0, count, H, h[block], first)
+                store(kept, of_d, 6, 1, count, H, c[block], first)
+                store(kept, of_d, 6, 2, count, H, i, first)
+                store(kept, of_d, 6, 3, count, H, f, first)
+                store(kept, of_d, 6, 4, count, H, g, first)
+                store(kept, of_d, 6, 5, count, H, o, first)
+            store(out, row, directions, d, count, H, h_t, first)
+            h_next += (tl.where(here, h_t, h[block]),)
+            c_next += (tl.where(here, c_t, c[block]),)
+        h, c = h_next, c_next
+    store_state(h_n, d * B, of_tile, H, h)
+    store_state(c_n, d * B, of_tile, H, c)
 
 
-@triton.jit(do_not_specialize=["T", "B", "rows"])
+@triton.jit(do_not_specialize=["T", "B", "rows", "H"])
 def backward(
     W_hh, kept, d_out, d_h_n, d_c_n, da, d_h_0, d_c_0, at, lengths, T, B, rows, H,
-    TILE: tl.constexpr, UNITS: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr,
+    TILE: tl.constexpr, UNITS: tl.constexpr, BLOCKS: tl.constexpr, PIECE: tl.constexpr, STAGES: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """All steps in the opposite order; da of each: da_i, da_f, da_g, da_o."""
     d, directions = tl.program_id(1), tl.num_programs(1)
-    W_hi, W_hf = weights(W_hh, 4 * d, UNITS), weights(W_hh, 4 * d + 1, UNITS)
-    W_hg, W_ho = weights(W_hh, 4 * d + 2, UNITS), weights(W_hh, 4 * d + 3, UNITS)
-    of_tile = is_here(B - tl.program_id(0) * TILE, H, TILE, UNITS)
-    dh = load(d_h_n, d * B, 1, 0, of_tile, H, TILE, UNITS)
-    dc = load(d_c_n, d * B, 1, 0, of_tile, H, TILE, UNITS)
+    W = weights(W_hh, 4 * d, 4, UNITS, BLOCKS, PIECE)
+    of_tile = B - tl.program_id(0) * TILE
+    dh = load_state(d_h_n, d * B, of_tile, H, TILE, UNITS, BLOCKS)
+    dc = load_state(d_c_n, d * B, of_tile, H, TILE, UNITS, BLOCKS)
     steps = steps_of(lengths, T)
     for k in tl.range(steps, num_stages=STAGES):
         t = tl.where(d == 0, steps - 1 - k, k)
-        row, here = first_row(at, t, B), is_here(count_of(at, t, B, TILE), H, TILE, UNITS)
+        row, count = first_row(at, t, B), count_of(at, t, B, TILE)
         of_d = row + d * rows
-        c_prev = load(kept, of_d, 6, 1, here, H, TILE, UNITS)
-        i = load(kept, of_d, 6, 2, here, H, TILE, UNITS)
-        f = load(kept, of_d, 6, 3, here, H, TILE, UNITS)
-        g = load(kept, of_d, 6, 4, here, H, TILE, UNITS)
-        o = load(kept, of_d, 6, 5, here, H, TILE, UNITS)
-        dh_t = dh + load(d_out, row, directions, d, here, H, TILE, UNITS)
-        da_i, da_f, da_g, da_o, dc_prev = step_back(i, f, g, o, c_prev, dh_t, dc)
-        store(da, of_d, 4, 0, here, H, da_i)
-        store(da, of_d, 4, 1, here, H, da_f)
-        store(da, of_d, 4, 2, here, H, da_g)
-        store(da, of_d, 4, 3, here, H, da_o)
-        dh_prev = times(da_i, W_hi, PRECISION) + times(da_f, W_hf, PRECISION)
-        dh_prev += times(da_g, W_hg, PRECISION) + times(da_o, W_ho, PRECISION)
-        dh, dc = tl.where(here, dh_prev, dh), tl.where(here, dc_prev, dc)
-    store(d_h_0, d * B, 1, 0, of_tile, H, dh)
-    store(d_c_0, d * B, 1, 0, of_tile, H, dc)
+        dc_next = ()
+        for block in tl.static_range(BLOCKS):
+            first = block * UNITS
+            here = is_here(count, H, TILE, UNITS, first)
+            c_prev = load(kept, of_d, 6, 1, count, H, TILE, UNITS, first)
+            i = load(kept, of_d, 6, 2, count, H, TILE, UNITS, first)
+            f = load(kept, of_d, 6, 3, count, H, TILE, UNITS, first)
+            g = load(kept, of_d, 6, 4, count, H, TILE, UNITS, first)
+            o = load(kept, of_d, 6, 5, count, H, TILE, UNITS, first)
+            dh_t = dh[block] + load(d_out, row, directions, d, count, H, TILE, UNITS, first)
+            da_i, da_f, da_g, da_o, dc_prev = step_back(i, f, g, o, c_prev, dh_t, dc[block])
+            store(da, of_d, 4, 0, count, H, da_i, first)
+            store(da, of_d, 4, 1, count, H, da_f, first)
+            store(da, of_d, 4, 2, count, H, da_g, first)
+            store(da, of_d, 4, 3, count, H, da_o, first)
+            dc_next += (tl.where(here, dc_prev, dc[block]),)
+        dh = back(dh, None, (da_i, da_f, da_g, da_o), W, da, of_d, 4, (0, 1, 2, 3), count, H, PIECE, PRECISION)
+        dc = dc_next
+    store_state(d_h_0, d * B, of_tile, H, dh)
+    store_state(d_c_0, d * B, of_tile, H, dc)

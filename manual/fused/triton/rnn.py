@@ -3,8 +3,9 @@
 import triton
 import triton.language as tl
 
-from .functions import relu, tanh, times
-from .walk import bias, count_of, first_row, is_here, load, steps_of, store, weights
+from .functions import relu, tanh
+from .products import back, show, weights, with_products
+from .walk import count_of, first_row, is_here, load, load_state, steps_of, store, store_state
 
 
 @triton.jit
@@ -22,49 +23,60 @@ def step_back(h, dh, RELU: tl.constexpr):
     return tl.where(h <= 0, 0.0, dh) if RELU else dh * (1 - h * h)
 
 
-@triton.jit(do_not_specialize=["T", "B", "rows"])
+@triton.jit(do_not_specialize=["T", "B", "rows", "H"])
 def forward(
-    xp, W_hh_t, b_hh, h_0, out, h_n, kept, at, lengths, T, B, rows, H,
-    TILE: tl.constexpr, UNITS: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr, RELU: tl.constexpr,
+    xp, W_hh_t, h_0, out, h_n, kept, at, lengths, T, B, rows, H,
+    TILE: tl.constexpr, UNITS: tl.constexpr, BLOCKS: tl.constexpr, PIECE: tl.constexpr, STAGES: tl.constexpr,
+    PRECISION: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
     """All steps; kept of each: h_{t-1}, h_t."""
     d, directions = tl.program_id(1), tl.num_programs(1)
-    W, b = weights(W_hh_t, d, UNITS), bias(b_hh, d, H, UNITS)
-    of_tile = is_here(B - tl.program_id(0) * TILE, H, TILE, UNITS)
-    h = load(h_0, d * B, 1, 0, of_tile, H, TILE, UNITS)
+    W = weights(W_hh_t, d, 1, UNITS, BLOCKS, PIECE)
+    of_tile = B - tl.program_id(0) * TILE
+    h = load_state(h_0, d * B, of_tile, H, TILE, UNITS, BLOCKS)
     steps = steps_of(lengths, T)
     for k in tl.range(steps, num_stages=STAGES):
         t = tl.where(d == 0, k, steps - 1 - k)
-        row, here = first_row(at, t, B), is_here(count_of(at, t, B, TILE), H, TILE, UNITS)
+        row, count = first_row(at, t, B), count_of(at, t, B, TILE)
         of_d = row + d * rows
-        a = load(xp, of_d, 1, 0, here, H, TILE, UNITS) + (times(h, W, PRECISION) + b)
-        h_t = step(a, RELU)
-        if kept is not None:
-            store(kept, of_d, 2, 0, here, H, h)
-            store(kept, of_d, 2, 1, here, H, h_t)
-        store(out, row, directions, d, here, H, h_t)
-        h = tl.where(here, h_t, h)
-    store(h_n, d * B, 1, 0, of_tile, H, h)
+        show(h, h_n, d * B, of_tile, H, PIECE)
+        h_next = ()
+        for block in tl.static_range(BLOCKS):
+            first = block * UNITS
+            here = is_here(count, H, TILE, UNITS, first)
+            a = load(xp, of_d, 1, 0, count, H, TILE, UNITS, first)
+            (a,) = with_products((a,), h, W, h_n, d * B, of_tile, first, H, PIECE, PRECISION)
+            h_t = step(a, RELU)
+            if kept is not None:
+                store(kept, of_d, 2, 0, count, H, h[block], first)
+                store(kept, of_d, 2, 1, count, H, h_t, first)
+            store(out, row, directions, d, count, H, h_t, first)
+            h_next += (tl.where(here, h_t, h[block]),)
+        h = h_next
+    store_state(h_n, d * B, of_tile, H, h)
 
 
-@triton.jit(do_not_specialize=["T", "B", "rows"])
+@triton.jit(do_not_specialize=["T", "B", "rows", "H"])
 def backward(
     W_hh, kept, d_out, d_h_n, da, d_h_0, at, lengths, T, B, rows, H,
-    TILE: tl.constexpr, UNITS: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr, RELU: tl.constexpr,
+    TILE: tl.constexpr, UNITS: tl.constexpr, BLOCKS: tl.constexpr, PIECE: tl.constexpr, STAGES: tl.constexpr,
+    PRECISION: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
     """All steps in the opposite order."""
     d, directions = tl.program_id(1), tl.num_programs(1)
-    W = weights(W_hh, d, UNITS)
-    of_tile = is_here(B - tl.program_id(0) * TILE, H, TILE, UNITS)
-    dh = load(d_h_n, d * B, 1, 0, of_tile, H, TILE, UNITS)
+    W = weights(W_hh, d, 1, UNITS, BLOCKS, PIECE)
+    of_tile = B - tl.program_id(0) * TILE
+    dh = load_state(d_h_n, d * B, of_tile, H, TILE, UNITS, BLOCKS)
     steps = steps_of(lengths, T)
     for k in tl.range(steps, num_stages=STAGES):
         t = tl.where(d == 0, steps - 1 - k, k)
-        row, here = first_row(at, t, B), is_here(count_of(at, t, B, TILE), H, TILE, UNITS)
+        row, count = first_row(at, t, B), count_of(at, t, B, TILE)
         of_d = row + d * rows
-        h_t = load(kept, of_d, 2, 1, here, H, TILE, UNITS)
-        dh_t = dh + load(d_out, row, directions, d, here, H, TILE, UNITS)
-        da_t = step_back(h_t, dh_t, RELU)
-        store(da, of_d, 1, 0, here, H, da_t)
-        dh = tl.where(here, times(da_t, W, PRECISION), dh)
-    store(d_h_0, d * B, 1, 0, of_tile, H, dh)
+        for block in tl.static_range(BLOCKS):
+            first = block * UNITS
+            h_t = load(kept, of_d, 2, 1, count, H, TILE, UNITS, first)
+            dh_t = dh[block] + load(d_out, row, directions, d, count, H, TILE, UNITS, first)
+            da_t = step_back(h_t, dh_t, RELU)
+            store(da, of_d, 1, 0, count, H, da_t, first)
+        dh = back(dh, None, (da_t,), W, da, of_d, 1, (0,), count, H, PIECE, PRECISION)
+    store_state(d_h_0, d * B, of_tile, H, dh)

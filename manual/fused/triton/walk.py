@@ -2,18 +2,19 @@
 
 Program (p, d) takes the sequences from TILE * p on through all steps in direction d: direction 0 from the first step to
 the last, direction 1 from the last to the first, each sequence from its own last one. Rows lie step below step, as in
-packed data, and every array is (rows, slots, H), contiguous:
+packed data, and every array is (rows, slots, units), contiguous, H widened to a multiple of 16:
 
-    xp         rows (direction, row)       a slot for each gate: W_ih x + b_ih
+    xp         rows (direction, row)       a slot for each gate: W_ih x + b_ih + b_hh, of the GRU's n without b_hn
     kept, da   rows (direction, row)       what the backward pass needs of a step, and the gradients that it finds
     out        rows (row)                  a slot for each direction
     h_0, h_n   rows (direction, sequence)  one slot, and so c_0 and c_n
-    b_hh       rows (direction, gate)
+    b_hn       rows (direction)
 
-W_hh and its transpose lie there for each direction and gate, with zeros up to (UNITS, UNITS).
+W_hh and its transpose lie there for each direction and gate, with zeros up to (BLOCKS * UNITS, BLOCKS * UNITS).
 
-A block is TILE rows of one slot with the units widened to UNITS, a power of two. What lies beyond H, or belongs to a
-sequence that the step does not have, is read as 0 and not written.
+A block is TILE rows of one slot and UNITS of its units from the `first` on, a power of two: BLOCKS of them hold H. What
+belongs to a sequence that the step does not have is read as 0 and not written. What lies beyond H is 0 in states and
+weights, and anything elsewhere, even NaN: it is left out of what is multiplied, and of the next state.
 """
 
 import triton
@@ -40,47 +41,72 @@ def count_of(at, t, B, TILE: tl.constexpr):
 
 
 @triton.jit
-def is_here(count, H, TILE: tl.constexpr, UNITS: tl.constexpr):
-    """Which numbers of a block there are."""
-    return (tl.arange(0, TILE) < count)[:, None] & (tl.arange(0, UNITS) < H)[None, :]
+def is_here(count, H, TILE: tl.constexpr, UNITS: tl.constexpr, first=0):
+    """Which numbers of a block there are, whose first unit is that one."""
+    return (tl.arange(0, TILE) < count)[:, None] & (first + tl.arange(0, UNITS) < H)[None, :]
 
 
 @triton.jit
-def places(array, row, slots, slot, H, TILE: tl.constexpr, UNITS: tl.constexpr):
+def widened(H):
+    """How many units the arrays have: H, or the next multiple of 16, so that memory is accessed by 16 bytes."""
+    return (H + 15) // 16 * 16
+
+
+@triton.jit
+def places(array, row, slots, slot, H, TILE: tl.constexpr, UNITS: tl.constexpr, first=0):
     """Where the numbers of a block are: those of one slot, in the rows of the tile from `row` on."""
-    first = array + ((row + tl.program_id(0) * TILE) * slots + slot) * H
-    return first + tl.arange(0, TILE)[:, None] * (slots * H) + tl.arange(0, UNITS)[None, :]
+    width = widened(H)
+    begin = array + ((row + tl.program_id(0) * TILE) * slots + slot) * width + first
+    return begin + tl.arange(0, TILE)[:, None] * (slots * width) + tl.arange(0, UNITS)[None, :]
 
 
 @triton.jit
-def load(array, row, slots, slot, here, H, TILE: tl.constexpr, UNITS: tl.constexpr):
+def load(array, row, slots, slot, count, H, TILE: tl.constexpr, UNITS: tl.constexpr, first=0):
     """A block, in float32; zeros of an array that is absent."""
     if array is None:
         block = tl.zeros([TILE, UNITS], tl.float32)
     else:
-        block = tl.load(places(array, row, slots, slot, H, TILE, UNITS), here, 0.0).to(tl.float32)
+        there = is_here(count, widened(H), TILE, UNITS, first)
+        block = tl.load(places(array, row, slots, slot, H, TILE, UNITS, first), there, 0.0).to(tl.float32)
     return block
 
 
 @triton.jit
-def store(array, row, slots, slot, here, H, block):
+def store(array, row, slots, slot, count, H, block, first=0):
     """Write a block, rounded to the dtype of the array."""
-    tl.store(places(array, row, slots, slot, H, block.shape[0], block.shape[1]), block.to(array.dtype.element_ty), here)
+    TILE: tl.constexpr = block.shape[0]
+    UNITS: tl.constexpr = block.shape[1]
+    there = is_here(count, widened(H), TILE, UNITS, first)
+    tl.store(places(array, row, slots, slot, H, TILE, UNITS, first), block.to(array.dtype.element_ty), there)
 
 
 @triton.jit
-def weights(matrices, gate, UNITS: tl.constexpr):
-    """The matrix of one gate, those of all directions counted, in the dtype that it has."""
-    row, column = tl.arange(0, UNITS)[:, None], tl.arange(0, UNITS)[None, :]
-    return tl.load(matrices + (gate * UNITS + row) * UNITS + column)
+def load_state(array, row, count, H, TILE: tl.constexpr, UNITS: tl.constexpr, BLOCKS: tl.constexpr):
+    """The state of all sequences of the tile, a block for some units after the other."""
+    blocks = ()
+    for block in tl.static_range(BLOCKS):
+        first = block * UNITS
+        blocks += (load(array, row, 1, 0, count, H, TILE, UNITS, first),)
+    return blocks
 
 
 @triton.jit
-def bias(b_hh, gate, H, UNITS: tl.constexpr):
-    """The bias of a gate, (1, hidden); zeros where there is none."""
-    unit = tl.arange(0, UNITS)[None, :]
-    if b_hh is None:
-        numbers = tl.zeros([1, UNITS], tl.float32)
-    else:
-        numbers = tl.load(b_hh + gate * H + unit, unit < H, 0.0).to(tl.float32)
-    return numbers
+def store_state(array, row, count, H, blocks):
+    """Write the state of all sequences of the tile."""
+    for block in tl.static_range(len(blocks)):
+        first = block * blocks[block].shape[1]
+        store(array, row, 1, 0, count, H, blocks[block], first)
+
+
+@triton.jit
+def biases(b_hn, d, H, TILE: tl.constexpr, UNITS: tl.constexpr, BLOCKS: tl.constexpr):
+    """The bias of a direction as blocks, the same in each row; zeros where there is none."""
+    blocks = ()
+    for block in tl.static_range(BLOCKS):
+        unit = block * UNITS + tl.arange(0, UNITS)[None, :]
+        if b_hn is None:
+            blocks += (tl.zeros([TILE, UNITS], tl.float32),)
+        else:
+            numbers = tl.load(b_hn + d * widened(H) + unit, unit < H, 0.0).to(tl.float32)
+            blocks += (tl.broadcast_to(numbers, [TILE, UNITS]),)
+    return blocks
