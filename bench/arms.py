@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -15,18 +16,26 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from rnn_parity import manual
 from rnn_parity.judge.core.verdict import exact_products
 from rnn_parity.manual.fused import Checkpointed
+from rnn_parity.manual.fused.triton.engine import is_installed
+from rnn_parity.manual.fused.triton.plans import plan, shared_memory
 
 KINDS = ("RNN", "GRU", "LSTM")
 STEPS = ("forward", "training")
-# Where each layer comes from; operations are the fused layers on PyTorch operations alone.
+# Where each layer comes from; operations and triton are the fused layers on one engine, triton on CUDA alone.
 MODULES = {
     "builtin": "torch.nn",
     "manual": "rnn_parity.manual",
     "operations": "rnn_parity.manual.fused.on_operations",
     "fused": "rnn_parity.manual.fused",
+    "triton": "rnn_parity.manual.fused.on_triton",
 }
 # per-sample is the RNN with a product for each sample, compiled is manual compiled, onnxruntime is ONNX's operators.
 ARMS = (*MODULES, "per-sample", "compiled", "onnxruntime")
+
+
+def arms_of(device: str) -> list[str]:
+    """Return the arms that a device has."""
+    return [name for name in ARMS if name != "triton" or device == "cuda"]
 
 
 class Shape(NamedTuple):
@@ -146,6 +155,8 @@ def make_arm(arm: str, setting: Setting, device: str) -> Arm:
         return per_sample(setting, device)
     if arm == "onnxruntime":
         return onnxruntime(setting, device)
+    if arm == "triton" and (reason := why_no_triton(setting, device)):
+        raise LeftOut(reason)
     layer: Any = make_layer({"compiled": "manual", "checkpointed": "fused"}.get(arm, arm), setting, device)
     parameters = list(layer.parameters())
     if arm == "compiled":
@@ -156,6 +167,20 @@ def make_arm(arm: str, setting: Setting, device: str) -> Arm:
     if arm == "checkpointed":
         layer = Checkpointed(layer)
     return Arm(lambda x: data_of(layer(x)[0]), parameters)
+
+
+def why_no_triton(setting: Setting, device: str) -> str | None:
+    """Say why Triton's kernels do not compute a setting, which another engine then would; None where they do."""
+    if device != "cuda":
+        return "its kernels are CUDA's"
+    if not is_installed():
+        return "Triton is not installed"
+    if "stand-in" in torch.cuda.get_device_name():
+        return "the stand-in runs no kernels"
+    cell, dtype = {"RNN": "tanh"}.get(setting.kind, setting.kind), getattr(torch, setting.dtype)
+    if setting.proj_size or not plan(cell, setting.shape.H, dtype, setting.tf32, shared_memory(torch.device(device))):
+        return "its kernels do not take this layer"
+    return None
 
 
 def per_sample(setting: Setting, device: str) -> Arm:
@@ -269,6 +294,15 @@ def unit_roundoff(setting: Setting) -> float:
     return 2**-11 if setting.tf32 else torch.finfo(getattr(torch, setting.dtype)).eps / 2
 
 
+@lru_cache(maxsize=64)
+def exact_results(setting: Setting, step: str) -> list[Tensor]:
+    """Return the results of the built-in in float64 on the CPU."""
+    exact = make_layer("builtin", setting, "cpu").double()
+    x, cotangent = make_input(setting, "cpu")
+    arm = Arm(lambda x: data_of(exact(x)[0]), list(exact.parameters()))
+    return make_call(step, arm, x.to(torch.float64), cotangent.double())()
+
+
 class Truth:
     """The results of the built-in in float64 on the CPU, and how far those in the setting's own dtype are off.
 
@@ -281,10 +315,7 @@ class Truth:
     """
 
     def __init__(self, setting: Setting, step: str, device: str) -> None:
-        exact = make_layer("builtin", setting, "cpu").double()
-        x, cotangent = make_input(setting, "cpu")
-        arm = Arm(lambda x: data_of(exact(x)[0]), list(exact.parameters()))
-        self.results = make_call(step, arm, x.to(torch.float64), cotangent.double())()
+        self.results = exact_results(replace(setting, tf32=False, graph=False), step)
         rough = replace(setting, dtype="float32") if setting.dtype == "float64" else setting
         near = make_call(step, make_arm("builtin", rough, device), *make_input(rough, device))()
         scale = unit_roundoff(setting) / unit_roundoff(rough)

@@ -26,7 +26,7 @@ def cases() -> list[Any]:
     """Every benchmark, in the order in which they run."""
     listed = []
     for device, turn, kind, shape, step in product(DEVICES, range(PASSES), KINDS, SHAPES, STEPS):
-        implementations = [*MODULES, *(["per-sample"] if kind == "RNN" else [])]
+        implementations = [name for name in MODULES if name != "triton"] + ["per-sample"] * (kind == "RNN")
         for implementation in implementations[:: -1 if turn % 2 else 1]:
             name = f"{device}-{kind}-{shape}-{step}-{implementation}-{turn}".replace(" ", "")
             listed.append(pytest.param(device, Setting(kind, shape), step, implementation, id=name))

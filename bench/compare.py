@@ -2,21 +2,24 @@
 
     python -m rnn_parity.bench.compare
 
-writes `compare.json` and the pictures into `benchmarks/` and prints the table. In each round every arm runs once, in
-the next in reverse order; a ratio to the built-in is the median over the rounds, with its 95 % interval. Before an
-arm is timed its results are held against the built-in's. All is done with as many threads as PyTorch takes by itself,
-and the table again with one.
+writes `compare.json`, `compare.md` and the pictures into `benchmarks/` and prints the table. In each round every arm
+runs once, in the next in reverse order; a ratio to the built-in is the median over the rounds, with its 95 % interval.
+Before an arm is timed its results are held against the built-in's. All is done with as many threads as PyTorch takes by
+itself, and the table again with one. What was measured is written even where the run is ended by Ctrl-C or an error.
 """
 
 import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
@@ -41,6 +44,7 @@ from rnn_parity.bench.arms import (
     Setting,
     Shape,
     Truth,
+    arms_of,
     captured,
     make_arm,
     make_call,
@@ -61,19 +65,32 @@ SCATTERED = "RNN module weights are not part of single contiguous chunk of memor
 
 HIDDEN = (16, 64, 128, 256, 512)  # swept at B64 T28 I28
 BATCH = (1, 8, 64, 256)  # swept at T28 I28 H64
+ON_CUDA = (32, 64, 128, 256, 512)  # HIDDEN there
+STEPS_ON_CUDA = (28, 128, 1024)  # swept at B64 I28 H64
+PRECISIONS = (("float32", False), ("float32", True), ("bfloat16", False), ("float16", False))  # and whether in TF32
 SECONDS, QUICK_SECONDS = 480, 60
 LONG = (64, 256, 1024, 4096)
 MNIST: Literal["mnist", "digits"] = "mnist"  # the data of the epoch
 
 
 def settings(device: str) -> list[Setting]:
-    """Return every setting of the table: on a GPU the shapes in each precision, eager and as a graph."""
+    """Return every setting of the table: on a GPU the shapes in each precision, eager and as a graph.
+
+    There what a goal is of comes first: the run may be short.
+    """
     if device == "cuda":
-        precisions = [("float32", False), ("float32", True), ("bfloat16", False), ("float16", False)]
-        return [
-            Setting(kind, shape, dtype, tf32=tf32, graph=graph)
-            for (dtype, tf32), graph, kind, shape in product(precisions, (False, True), KINDS, SHAPES)
-        ] + [*(Setting(kind, COMPILED_SHAPE) for kind in KINDS), *variants()]
+        ways = [(dtype, tf32, graph) for (dtype, tf32), graph in product(PRECISIONS, (False, True))]
+        small, middle = SHAPES[1], SHAPES[2]
+        plain = [Setting(kind, shape) for shape, kind in product((small, middle, *SHAPES), KINDS)]
+        packed = [Setting(kind, small, packed=True) for kind in KINDS]
+        both = [Setting(kind, middle, bidirectional=True) for kind in KINDS]
+        with_goals = [*packed, *plain[: 2 * len(KINDS)], *both]
+        in_all = [
+            replace(setting, dtype=dtype, tf32=tf32, graph=graph)
+            for some in (with_goals, plain)
+            for (dtype, tf32, graph), setting in product(ways, some)
+        ]
+        return [*dict.fromkeys([*in_all, *(Setting(kind, COMPILED_SHAPE) for kind in KINDS), *variants()])]
     return [
         *(Setting(kind, shape) for kind in KINDS for shape in [*SHAPES, COMPILED_SHAPE, STREAM]),
         *variants(),
@@ -93,10 +110,22 @@ def variants() -> list[Setting]:
     ]
 
 
-def sweeps() -> list[Setting]:
-    """Return the settings of the pictures: over the hidden size, and over the batch."""
-    shapes = dict.fromkeys([*(Shape(64, 28, 28, H) for H in HIDDEN), *(Shape(B, 28, 28, 64) for B in BATCH)])
-    return [Setting(kind, shape) for kind in KINDS for shape in shapes]
+def sweeps(device: str) -> list[Setting]:
+    """Return the settings of the pictures: over the hidden size, and over the batch; on a GPU in each precision.
+
+    There over the steps too, and over the hidden size of packed input.
+    """
+    on_cuda = device == "cuda"
+    widths = [Shape(64, 28, 28, H) for H in (ON_CUDA if on_cuda else HIDDEN)]
+    shapes = dict.fromkeys([*widths, *(Shape(B, 28, 28, 64) for B in BATCH)])
+    if not on_cuda:
+        return [Setting(kind, shape) for kind in KINDS for shape in shapes]
+    shapes |= dict.fromkeys(Shape(64, T, 28, 64) for T in STEPS_ON_CUDA)
+    return [
+        Setting(kind, shape, dtype, tf32=tf32, packed=packed)
+        for packed, some in ((False, [*shapes]), (True, widths))
+        for shape, (dtype, tf32), kind in product(some, PRECISIONS, KINDS)
+    ]
 
 
 class Calls(NamedTuple):
@@ -209,33 +238,58 @@ def run(
     """
     start = time.perf_counter()
     swept_arms = [name for name in arms if name in MODULES]
+    if device == "cuda":  # where there is more to sweep
+        swept_arms = [name for name in swept_arms if name not in ("manual", "operations")]
     chosen, kinds = (few(), ()) if quick else (settings(device), KINDS)
     first, *others = threads
     todo = [(first, setting, step, arms) for setting in chosen for step in STEPS]
-    swept = [setting for setting in sweeps() if setting not in chosen and not quick]
+    swept = [setting for setting in sweeps(device) if setting not in chosen and not quick]
     todo += [(first, setting, "training", swept_arms) for setting in swept]
     todo += [(count, setting, step, arms) for count in others for setting in chosen for step in STEPS]
     share = seconds / (len(todo) + 10 * len(kinds))  # a long sequence is worth ten settings
     timings = []
-    for count, setting, step, timed_arms in tqdm(todo, unit="setting", disable=None):
-        torch.set_num_threads(count)
-        timings.append(measure(setting, step, timed_arms, device, share))
-    torch.set_num_threads(first)
+    long: list[dict[str, Any]] = []
+    interrupted = None
+    try:
+        for count, setting, step, timed_arms in tqdm(todo, unit="setting", disable=None):
+            torch.set_num_threads(count)
+            timings.append(measure(setting, step, timed_arms, device, share))
+        torch.set_num_threads(first)
+        for kind in kinds:
+            long.append(measure_long(kind, swept_arms, lengths, device, 10 * share))
+    except KeyboardInterrupt:
+        interrupted = "Ctrl-C"
+    except Exception as error:  # such as a device that is lost: what was measured before is kept
+        traceback.print_exc()
+        interrupted = one_line(error)
     return {
         "machine": {
             "cpu": get_cpu_info().get("brand_raw", "unknown"),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
+            "clocks": clocks() if device == "cuda" else None,
         },
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": device,
         "threads": list(threads),
         "timings": timings,
-        "long": [measure_long(kind, swept_arms, lengths, device, 10 * share) for kind in kinds],
-        "epoch": None if quick or device == "cuda" else epoch(swept_arms),
+        "long": long,
+        "interrupted": interrupted,
+        "epoch": None if quick or interrupted or device == "cuda" else epoch(swept_arms),
         "seconds": round(time.perf_counter() - start),
     }
+
+
+def clocks() -> str:
+    """Return what nvidia-smi says of the first card's clocks and power, or why it says nothing."""
+    asked = "clocks.sm,clocks.max.sm,clocks.mem,power.draw,power.limit,driver_version"
+    try:
+        command = ["nvidia-smi", f"--query-gpu={asked}", "--format=csv", "--id=0"]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"unknown: {one_line(error)}"
+    return "; ".join(said.strip().splitlines())
 
 
 def epoch(arms: Sequence[str]) -> dict[str, Any]:
@@ -261,7 +315,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
         type=float,
         help=f"for all rounds; checks come on top; default {SECONDS}, with --quick {QUICK_SECONDS}",
     )
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS, metavar="ARM", help=", ".join(ARMS))
+    parser.add_argument("--arms", nargs="+", choices=ARMS, metavar="ARM", help=", ".join(ARMS))
     parser.add_argument(
         "--steps",
         nargs="+",
@@ -284,22 +338,25 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--seconds: expected a positive number, got {chosen.seconds}")
     if len(chosen.steps) < 2 or sorted(set(chosen.steps)) != list(chosen.steps) or chosen.steps[0] < 1:
         parser.error(f"--steps: expected at least two rising positive numbers, got {chosen.steps}")
-    chosen.arms = [name for name in ARMS if name == "builtin" or name in chosen.arms]
+    named = arms_of(chosen.device) if chosen.arms is None else chosen.arms
+    chosen.arms = [name for name in ARMS if name == "builtin" or name in named]
     return chosen
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, write JSON and pictures, print the table; 1 where an arm is wrong."""
+    """Measure, write JSON, Markdown and pictures, print the table; 1 where an arm is wrong, or interrupted."""
     chosen = options(argv)
     chosen.out.mkdir(parents=True, exist_ok=True)
     measured = run(chosen.device, chosen.arms, chosen.seconds, chosen.steps, chosen.threads, chosen.quick)
     (chosen.out / "compare.json").write_text(json.dumps(measured, indent=1) + "\n")
-    if chosen.quick:
+    if chosen.quick and not measured["interrupted"]:
         print("\n".join([machine(measured), "", *short_table(measured), *wrong_arms(measured)]))
     else:
-        draw(measured, chosen.out)
+        if not measured["interrupted"]:
+            draw(measured, chosen.out)
+        (chosen.out / "compare.md").write_text(report(measured) + "\n")
         print(report(measured))
-    return int(any(wrong_arms(measured)))
+    return int(any(wrong_arms(measured)) or measured["interrupted"] is not None)
 
 
 if __name__ == "__main__":

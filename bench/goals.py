@@ -24,6 +24,11 @@ FUSED: dict[str, tuple[float, float]] = {  # by what a setting is called
     f"LSTM bfloat16 {SMALL}": (1.00, 1.00),
     **{f"{kind} {STREAM}": (0.50, 0.50) for kind in KINDS},
 }
+# Of the Triton kernels on CUDA, as a part of cuDNN's time.
+PACKED_ON_CUDA = {"RNN": 0.7, "GRU": 0.5, "LSTM": 0.5}
+BOTH_ON_CUDA = 0.8  # in both directions
+PADDED_ON_CUDA = {"GRU": 1.0, "LSTM": 1.0}
+MOST_ON_CUDA = 128  # to that hidden size
 MANUAL = {"RNN": 1.3, "GRU": 1.2, "LSTM": 2.5}  # training, one layer in float32
 MANUAL_FROM = 64 * 64  # the manual layers' goals hold from this batch times hidden size upward
 MEMORY = 1.0  # of the fused layer: peak of a training step, and bytes for each further step
@@ -50,8 +55,19 @@ class Outcome(NamedTuple):
 def time_goal(arm: str, setting: Setting, step: str, device: str) -> float | None:
     """Return the goal of an arm's time over the built-in's; None where there is none."""
     if device != "cpu":
-        return None
+        return on_cuda(setting) if arm == "triton" else None
     if arm == "fused" and str(setting) in FUSED:
         return FUSED[str(setting)][step == "training"]
     large = setting.shape in SHAPES and setting.shape.B * setting.shape.H >= MANUAL_FROM
     return MANUAL.get(setting.name) if arm == "manual" and step == "training" and large else None
+
+
+def on_cuda(setting: Setting) -> float | None:
+    """Return the goal of the Triton kernels' time over cuDNN's; None where there is none."""
+    if setting.num_layers > 1 or setting.proj_size or setting.dtype == "float64":
+        return None
+    if setting.packed:
+        return PACKED_ON_CUDA[setting.kind]
+    if setting.bidirectional:
+        return BOTH_ON_CUDA
+    return PADDED_ON_CUDA.get(setting.kind) if setting.shape.H <= MOST_ON_CUDA else None

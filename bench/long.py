@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rnn_parity.bench.arms import Setting, Shape, Truth, make_arm, make_call, make_input, products
+from rnn_parity.bench.arms import LeftOut, Setting, Shape, Truth, make_arm, make_call, make_input, products
 from rnn_parity.bench.limit import limit
 from rnn_parity.bench.memory import peak_bytes
 from rnn_parity.bench.rounds import Call, ratio, timed_rounds
@@ -31,7 +31,7 @@ def measure_long(kind: str, arms: Sequence[str], lengths: Sequence[int], device:
         the last length over that at the first, and the bytes that each further step takes; the limit of each length,
         on the CPU; and what is wrong with an arm that was not timed.
     """
-    names = [name for name in arms if name in ("builtin", "operations", "fused")]
+    names = [name for name in arms if name in ("builtin", "operations", "fused", "triton")]
     names += ["checkpointed"] * ("fused" in arms)
     calls: dict[tuple[str, int], Call] = {}
     wrong: dict[str, str] = {}
@@ -39,6 +39,8 @@ def measure_long(kind: str, arms: Sequence[str], lengths: Sequence[int], device:
         for name in list(names):
             try:
                 calls |= {(name, T): make_checked(name, setting_of(kind, T), device) for T in lengths}
+            except LeftOut:
+                names.remove(name)
             except Exception as error:  # as in `compare.make_calls`; without the built-in there is nothing to compare
                 if name == "builtin":
                     raise

@@ -23,6 +23,7 @@ COLOURS = {
     "manual": "tab:orange",
     "operations": "tab:purple",
     "fused": "tab:blue",
+    "triton": "tab:red",
     "checkpointed": "tab:green",
     "limit": "black",
 }

@@ -54,10 +54,17 @@ def timings_of(measured: dict[str, Any], step: str, threads: int) -> list[dict[s
     return [timing for timing in measured["timings"] if (timing["step"], timing["threads"]) == (step, threads)]
 
 
-def table(measured: dict[str, Any], step: str, threads: int) -> list[str]:
-    """Lay a step's times out: the built-in's milliseconds, and each arm's multiple of it with its interval and goal."""
+def table(measured: dict[str, Any], step: str, threads: int, listed: bool = True) -> list[str]:
+    """Lay a step's times out: the built-in's milliseconds, and each arm's multiple of it with its interval and goal.
+
+    Args:
+        measured: what `compare.run` returned.
+        step: "forward" or "training".
+        threads: how many.
+        listed: those of the shapes in `LISTED`, or of all others.
+    """
     timings = [timing for timing in timings_of(measured, step, threads) if "builtin" in timing["arms"]]
-    timings = [timing for timing in timings if setting_of(timing).shape in LISTED]
+    timings = [timing for timing in timings if (setting_of(timing).shape in LISTED) == listed]
     arms = [name for name in ARMS[1:] if any(name in timing["arms"] for timing in timings)]
     rows = []
     for timing in timings:
@@ -134,9 +141,10 @@ def long_table(measured: dict[str, Any]) -> list[str]:
 def machine(measured: dict[str, Any]) -> str:
     """Return what was measured on, with what and when."""
     computer, versions = measured["machine"], measured["versions"]
+    clocks = f" Of the card: {computer['clocks']}." if computer.get("clocks") else ""
     return (
         f"{computer['gpu'] or computer['cpu']}, {computer['cores']} cores; "
-        f"torch {versions['torch']}, Python {versions['python']}; {measured['date'][:10]}"
+        f"torch {versions['torch']}, Python {versions['python']}; {measured['date'][:10]}{clocks}"
     )
 
 
@@ -170,13 +178,19 @@ def epoch_line(measured: dict[str, Any]) -> str:
 
 def report(measured: dict[str, Any]) -> str:
     """Return the machine, the tables, the goals missed, and what was left out, as Markdown."""
-    batch, input_size, hidden = measured["long"][0]["sizes"]
     lines = [machine(measured), "", "Each time is a multiple of the built-in's.", "", *times(measured)]
-    lines += ["", f"### Long sequences, time per step of training at B{batch} I{input_size} H{hidden}", ""]
+    if measured["device"] == "cuda":
+        swept = table(measured, "training", measured["threads"][0], listed=False)
+        lines += ["", "### Training, other shapes", "", *swept]
+    if measured["long"]:
+        batch, input_size, hidden = measured["long"][0]["sizes"]
+        lines += ["", f"### Long sequences, time per step of training at B{batch} I{input_size} H{hidden}", ""]
+        lines += [*long_table(measured), "", epoch_line(measured)]
     goals = list(outcomes(measured))
-    lines += [*long_table(measured), "", epoch_line(measured), ""]
-    lines += [f"{sum(goal.met for goal in goals)} of {len(goals)} goals met."]
-    return "\n".join([*lines, *missed(goals), "", *left_out(measured)])
+    lines += ["", f"{sum(goal.met for goal in goals)} of {len(goals)} goals met.", *missed(goals), ""]
+    if measured.get("interrupted"):
+        lines += [f"Interrupted, {measured['interrupted']}: some is missing.", ""]
+    return "\n".join([*lines, *left_out(measured)])
 
 
 def left_out(measured: dict[str, Any]) -> list[str]:

@@ -141,7 +141,7 @@ def test_what_takes_too_long_to_compile_is_left_out(monkeypatch: pytest.MonkeyPa
     assert found.left_out == {"compiled": "compiling took longer than 0.05 s"}
 
 
-def test_goals_are_by_setting_and_none_on_a_gpu() -> None:
+def test_goals_are_by_setting_and_on_a_gpu_those_of_the_triton_kernels() -> None:
     plain = Setting("GRU", Shape(64, 28, 28, 64))
     assert time_goal("fused", plain, "forward", "cpu") == 0.25
     assert time_goal("fused", plain, "training", "cpu") == 0.22
@@ -151,6 +151,12 @@ def test_goals_are_by_setting_and_none_on_a_gpu() -> None:
     assert time_goal("manual", plain, "forward", "cpu") is None
     assert time_goal("manual", replace(plain, shape=Shape(10, 30, 5, 8)), "training", "cpu") is None
     assert time_goal("fused", plain, "forward", "cuda") is None
+    assert time_goal("triton", plain, "forward", "cuda") == 1.0
+    assert time_goal("triton", replace(plain, kind="RNN"), "forward", "cuda") is None
+    assert time_goal("triton", replace(plain, shape=Shape(32, 35, 28, 256)), "training", "cuda") is None
+    assert time_goal("triton", replace(plain, bidirectional=True), "training", "cuda") == 0.8
+    assert time_goal("triton", replace(plain, packed=True, dtype="bfloat16"), "training", "cuda") == 0.5
+    assert time_goal("triton", replace(plain, kind="RNN", packed=True), "training", "cuda") == 0.7
     assert FUSED.keys() <= {*map(str, compare.settings("cpu"))}
     assert str(Outcome("", 0.9, 0.9)) == "0.90 met"
     assert str(Outcome("", 0.9, 0.91)) == "0.90 missed"
@@ -167,7 +173,7 @@ def test_a_wrong_arm_costs_its_own_figures_alone(
 ) -> None:
     monkeypatch.setattr("rnn_parity.manual.fused.RNN", Doubled)
     monkeypatch.setattr(compare, "settings", lambda device: [Setting("RNN", arms.SHAPES[0])])
-    monkeypatch.setattr(compare, "sweeps", lambda: [])
+    monkeypatch.setattr(compare, "sweeps", lambda device: [])
     monkeypatch.setattr(compare, "draw", lambda *_: None)
     monkeypatch.setattr(compare, "KINDS", ("RNN",))
     monkeypatch.setattr(compare, "MNIST", "digits")
@@ -186,7 +192,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compare, "settings", lambda device: [Setting("RNN", arms.SHAPES[0])])
-        patch.setattr(compare, "sweeps", lambda: [Setting("RNN", Shape(64, 28, 28, 2))])
+        patch.setattr(compare, "sweeps", lambda device: [Setting("RNN", Shape(64, 28, 28, 2))])
         patch.setattr(compare, "MNIST", "digits")
         command = ["--out", str(folder), "--seconds", "0.1", "--threads", "1", "--steps", "2", "4"]
         assert compare.main([*command, "--arms", "manual", "fused", "per-sample", "compiled"]) == 0
@@ -283,7 +289,52 @@ def test_the_table_s_settings_are_the_same_kinds_on_a_gpu() -> None:
         for graph in (False, True)
     }
     assert {setting.kind for setting in on_gpu if setting.shape == arms.COMPILED_SHAPE} == set(KINDS)
+    assert all(time_goal("triton", setting, "training", "cuda") for setting in on_gpu[:24] if setting.kind != "RNN")
+    swept = compare.sweeps("cuda")
+    assert {setting.shape.H for setting in swept} == {32, 64, 128, 256, 512}
+    assert {setting.shape.B for setting in swept} == {1, 8, 64, 256}
+    assert {setting.shape.T for setting in swept} == {28, 128, 1024}
+    assert any(setting.packed for setting in swept)
     assert len({*map(str, compare.settings("cpu"))}) == len(compare.settings("cpu")) == 15 + 3 + 3 + 11 + 1
+
+
+def test_on_the_cpu_triton_is_no_arm_unless_it_is_named() -> None:
+    assert set(arms.arms_of("cuda")) - set(arms.arms_of("cpu")) == {"triton"}
+    with pytest.raises(LeftOut, match="its kernels are CUDA's"):
+        make_arm("triton", Setting("GRU", TINY), "cpu")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: torch.cuda.is_available() is False")
+def test_on_a_gpu_triton_is_timed_or_says_why_not() -> None:
+    setting = Setting("GRU", Shape(8, 4, 16, 16))
+    found = compare.measure(setting, "training", ["builtin", "triton"], "cuda", 0.1)
+    assert not found["wrong"]
+    assert ("triton" in found["arms"]) != ("triton" in found["left_out"])
+    exact = compare.measure(replace(setting, dtype="float64"), "forward", ["builtin", "triton"], "cuda", 0.1)
+    assert "triton" in exact["left_out"]
+
+
+def test_what_was_measured_before_an_interruption_is_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done: list[dict[str, Any]] = []
+
+    def measure(*arguments: Any) -> dict[str, Any]:
+        if done:
+            raise KeyboardInterrupt
+        done.append(compare_measure(*arguments))
+        return done[-1]
+
+    compare_measure = compare.measure
+    monkeypatch.setattr(compare, "measure", measure)
+    monkeypatch.setattr(compare, "settings", lambda device: [Setting("RNN", arms.SHAPES[0])])
+    command = ["--out", str(tmp_path), "--seconds", "0.1", "--threads", str(torch.get_num_threads())]
+    assert compare.main([*command, "--arms", "manual"]) == 1
+    saved = json.loads((tmp_path / "compare.json").read_text())
+    assert len(saved["timings"]) == 1
+    assert saved["interrupted"]
+    assert "Interrupted" in capsys.readouterr().out
+    assert "Interrupted" in (tmp_path / "compare.md").read_text()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: torch.cuda.is_available() is False")
