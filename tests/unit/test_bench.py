@@ -314,6 +314,23 @@ def test_on_a_gpu_triton_is_timed_or_says_why_not() -> None:
     assert "triton" in exact["left_out"]
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: torch.cuda.is_available() is False")
+def test_on_a_gpu_the_report_names_the_card_and_lists_the_sweeps(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(compare, "settings", lambda device: [Setting("RNN", arms.SHAPES[0])])
+    monkeypatch.setattr(compare, "sweeps", lambda device: [Setting("RNN", Shape(4, 3, 28, 32), "bfloat16")])
+    monkeypatch.setattr(compare, "draw", lambda *_: None)
+    monkeypatch.setattr(compare, "KINDS", ("RNN",))
+    command = ["--device", "cuda", "--out", str(tmp_path), "--seconds", "0.1", "--steps", "2", "4"]
+    assert compare.main([*command, "--arms", "fused", "triton"]) == 0
+    printed = (tmp_path / "compare.md").read_text()
+    assert f"{torch.cuda.get_device_name()}, " in printed
+    assert " Of the card: " in printed
+    assert "| RNN bfloat16 | B4 T3 I28 H32 |" in printed
+    assert "### Long sequences" in printed
+
+
 def test_what_was_measured_before_an_interruption_is_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
