@@ -82,7 +82,8 @@ def streamed(cell: str, H: int, dtype: torch.dtype, tf32: bool) -> Plan | None:
         return None
     ieee = dtype == torch.float32 and not tf32
     units, pieces = max(16, min(128, 1 << (H - 1).bit_length())), 3
-    piece, blocks = min(units, 64 // dtype.itemsize), -(-H // units)
+    blocks = -(-H // units)
+    piece = 8 if ieee and GATES[cell] * blocks <= 6 else min(units, 64 // dtype.itemsize)
     fetched = (pieces - 1) * GATES[cell] * piece * (units + TILE) * dtype.itemsize
     shared = fetched + 4 * TILE * units * 4  # last: as above
     registers = 255 if ieee or GATES[cell] == 1 else None
