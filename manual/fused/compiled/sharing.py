@@ -42,7 +42,7 @@ def add_one(typing: Any, place: Any) -> Any:
 
 
 @intrinsic
-def count_from(typing: Any, place: Any, number: Any) -> Any:
+def claim(typing: Any, place: Any, number: Any) -> Any:
     """Count at an address if it is at this number: whether it was, of which one thread alone is told."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -87,7 +87,7 @@ def next_part(call, task, phase, finished):
     block, own = task // call.shares, task % call.shares
     if finished:
         add_one(counter(call, block, 0))
-    elif count_from(counter(call, block, 1 + own), phase):
+    elif claim(counter(call, block, 1 + own), phase):
         return own
     looks = 0
     while number_at(counter(call, block, 0)) < (phase + 1) * call.shares:
@@ -97,7 +97,7 @@ def next_part(call, task, phase, finished):
         if looks % PATIENCE == 0:
             for p in range(call.shares):
                 place = counter(call, block, 1 + p)
-                if number_at(place) == phase and count_from(place, phase):
+                if number_at(place) == phase and claim(place, phase):
                     return p
         if looks < SPINS:
             pause()
