@@ -68,7 +68,7 @@ def staying(cell: str, H: int, dtype: torch.dtype, tf32: bool) -> Plan | None:
     else:
         warps = 4 if units <= 32 else 16 if units == 128 and not tf32 else 8
         limited = not tf32 or GATES[cell] * units <= 256
-    stages = 1 if units == 128 else 2 if units == 64 and dtype == torch.float32 else 3
+    stages = 1 if units == 128 else 2 if units >= (32 if ieee else 64) and dtype == torch.float32 else 3
     block = TILE * units
     fetched = (stages - 1) * (KEPT[cell] + 1) * block * dtype.itemsize
     shared = GATES[cell] * units**2 * dtype.itemsize + fetched + 4 * block * 4  # last: to move blocks between threads
