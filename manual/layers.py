@@ -154,7 +154,8 @@ class RecurrentLayer(nn.Module):
             TypeError, AttributeError: hx is a tuple where a tensor is expected, or the other way round.
         """
         weights = self._weights()
-        autocast = under_autocast(weights[0]["weight_ih"].device.type)
+        device_type = weights[0]["weight_ih"].device.type
+        autocast = device_type != "meta" and torch.is_autocast_enabled(device_type)
         if autocast:  # once, not at every step
             weights = [{name: cast_by_autocast(w) for name, w in of_layer.items()} for of_layer in weights]
         if isinstance(input, PackedSequence):
