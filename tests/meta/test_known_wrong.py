@@ -48,6 +48,8 @@ ELSEWHERE = {
     "gradients of a changed input": "gradients",
     "gradients of a changed weight": "gradients",
     "tenth layer loads the first": "stacking",
+    "reverse recurrent product stops at 512 columns": "stacking",
+    "reverse gradient of the input stops at 512 features": "stacking",
     "one dropout mask for all layers": "dropout",
 }
 ASPECT = {defect.name: SHOWN_BY[topic] for topic, defects in TOPICS.items() for defect in defects} | ELSEWHERE
